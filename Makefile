@@ -1,0 +1,60 @@
+# The commands of this project; `make help` lists them. Each works on its own in a fresh clone of Debian 12.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PRESET ?= release
+BUILD := build/$(PRESET)
+JOBS ?= $(shell nproc)
+DESTDIR ?=
+PREFIX ?= /usr/local
+
+.PHONY: help run demo build test bench soak format install clean sanitize fuzz docs deps
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what building and testing needs (apt-get; asks for nothing)
+	@scripts/install-deps build test
+
+build: ## build the programs into build/release/bin
+	@scripts/install-deps build
+	@scripts/build $(PRESET)
+
+run: build ## build, then serve the demo: DAO before three upstreams, with live figures
+	@$(BUILD)/bin/dao demo
+
+demo: run
+
+test: ## build and run everything a change must pass (unit, behaviour, generated docs, format)
+	@scripts/install-deps build test
+	@scripts/test $(PRESET)
+
+sanitize: ## unit and behaviour tests under ASan+UBSan (-O0, -O2) and TSan
+	@scripts/install-deps build test
+	@scripts/sanitize
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
+	@scripts/install-deps build test
+	@scripts/fuzz
+
+bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
+	@scripts/install-deps build bench
+	@scripts/build release
+	@/usr/bin/python3 bench/run.py $(BENCH_ARGS)
+
+soak: ## ten minutes of load with faults; memory and descriptors must stay flat
+	@scripts/install-deps build
+	@scripts/build release
+	@/usr/bin/python3 bench/soak.py $(SOAK_ARGS)
+
+format: ## reformat the sources
+	@scripts/install-deps build test
+	@git ls-files '*.cpp' '*.h' | xargs clang-format-19 -i
+
+docs: build ## regenerate the reference pages from the tables in the code
+	@scripts/generate-docs $(BUILD)/bin/dao
+
+install: build ## install dao, its systemd unit and an example configuration (DESTDIR, PREFIX)
+	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove build results
+	@rm -rf build

@@ -1,0 +1,21 @@
+# Everything DAO links against, all from Debian packages (docs/dependencies.md says why each). Their headers are
+# included as SYSTEM, so our warning level does not apply to them.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+# toml++ header-only, without exceptions and inside our sanitizers; Debian's shared library is built with exceptions.
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
+add_library(tomlplusplus::tomlplusplus INTERFACE IMPORTED)
+target_include_directories(tomlplusplus::tomlplusplus INTERFACE ${TOMLPLUSPLUS_INCLUDE})
+find_package(nlohmann_json REQUIRED)
+find_package(prometheus-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
+pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
+if(DAO_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(DAO_BENCHMARKS)
+  find_package(benchmark REQUIRED)
+endif()

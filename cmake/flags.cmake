@@ -1,0 +1,17 @@
+# One place for compile and link flags, so that every target is built the same way.
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Wold-style-cast
+                    -Woverloaded-virtual -Wimplicit-fallthrough -Wextra-semi -Werror)
+add_compile_options(-fno-omit-frame-pointer -fstack-protector-strong -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+add_link_options(-fuse-ld=lld -Wl,-z,relro,-z,now)
+
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
+
+if(DAO_SANITIZE)
+  add_compile_options(-fsanitize=${DAO_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${DAO_SANITIZE})
+  add_compile_definitions(DAO_SANITIZED=1)
+endif()
+if(DAO_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

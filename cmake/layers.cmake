@@ -1,0 +1,44 @@
+# A layer is the folder src/dao/NAME: a static library dao_NAME from its *.cpp, a test program from its *_test.cpp and a
+# micro-benchmark program from its *_bench.cpp.
+#
+# Include boundaries: each layer's headers are reachable only through its own include root (build/include/NAME holds one
+# link, dao/NAME), which is a PUBLIC include directory of dao_NAME. So a target can include "dao/NAME/x.h" only when
+# it links dao_NAME, directly or through a layer below it.
+function(dao_layer name)
+  cmake_parse_arguments(arg "" "" "LAYERS;LIBRARIES" ${ARGN})
+  set(folder ${CMAKE_SOURCE_DIR}/src/dao/${name})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+  set(tests ${sources})
+  set(benches ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER benches INCLUDE REGEX "_bench\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|bench)\\.cpp$")
+
+  set(include_root ${CMAKE_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${include_root}/dao)
+  file(CREATE_LINK ${folder} ${include_root}/dao/${name} SYMBOLIC)
+
+  list(TRANSFORM arg_LAYERS PREPEND dao_)
+  if(sources)
+    add_library(dao_${name} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(dao_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(dao_${name} ${scope} ${include_root})
+  target_link_libraries(dao_${name} ${scope} ${arg_LAYERS} ${arg_LIBRARIES})
+
+  if(DAO_TESTS AND tests)
+    add_executable(dao_${name}_test ${tests})
+    target_link_libraries(dao_${name}_test PRIVATE dao_${name} GTest::gmock GTest::gtest_main)
+    set_target_properties(dao_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_test(NAME unit.${name} COMMAND dao_${name}_test)
+    set_tests_properties(unit.${name} PROPERTIES ENVIRONMENT "DAO_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+  endif()
+  if(DAO_BENCHMARKS AND benches)
+    add_executable(dao_${name}_bench ${benches})
+    target_link_libraries(dao_${name}_bench PRIVATE dao_${name} benchmark::benchmark benchmark::benchmark_main)
+    set_target_properties(dao_${name}_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  endif()
+endfunction()
