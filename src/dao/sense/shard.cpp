@@ -1,0 +1,44 @@
+#include "dao/sense/shard.h"
+
+namespace dao::sense {
+namespace {
+
+template <std::size_t N>
+void add_each(std::array<Counter, N>& to, const std::array<Counter, N>& from) {
+  for (std::size_t i = 0; i < N; ++i) to[i].add(from[i].value());
+}
+
+}  // namespace
+
+void RouteCounters::add(const RouteCounters& other) {
+  add_each(requests, other.requests);
+  request_bytes.add(other.request_bytes.value());
+  response_bytes.add(other.response_bytes.value());
+  duration.add(other.duration);
+}
+
+void UpstreamCounters::add(const UpstreamCounters& other) {
+  reused.add(other.reused.value());
+  add_each(responses, other.responses);
+  add_each(errors, other.errors);
+  add_each(retries, other.retries);
+  connects.add(other.connects.value());
+  connect_failures.add(other.connect_failures.value());
+  connections_idle.add(other.connections_idle.value());
+  connections_active.add(other.connections_active.value());
+  response_head.add(other.response_head);
+}
+
+void WorkerCounters::add(const WorkerCounters& other) {
+  connections_accepted.add(other.connections_accepted.value());
+  connections_closed.add(other.connections_closed.value());
+  connections_active.add(other.connections_active.value());
+  connections_idle.add(other.connections_idle.value());
+  requests_active.add(other.requests_active.value());
+  tasks.add(other.tasks.value());
+  retries_denied.add(other.retries_denied.value());
+  add_each(client_errors, other.client_errors);
+  add_each(rejected, other.rejected);
+}
+
+}  // namespace dao::sense

@@ -1,0 +1,135 @@
+// What one worker has counted since it started. The worker that owns a shard is its only writer; metrics and the mind
+// read it at any time from other threads (counter.h says what they see). Nothing here allocates, locks or fails after
+// construction. Each group has its own cache lines.
+//
+// Routes and upstreams are numbered by the caller, in the order of the configuration the shard was made for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dao/base/error.h"
+#include "dao/sense/counter.h"
+#include "dao/sense/histogram.h"
+
+namespace dao::sense {
+
+inline constexpr std::size_t kErrorKinds = static_cast<std::size_t>(ErrorKind::draining) + 1;
+
+// 1..5 for 100..599. 0: no status at all (the client or the backend was gone before one existed) or one outside.
+inline constexpr std::size_t kStatusClasses = 6;
+constexpr std::size_t status_class(unsigned status) {
+  return status >= 100 && status <= 599 ? status / 100 : 0;
+}
+
+// Stands for "no route matched" in FinishedRequest; counted in a slot of its own.
+inline constexpr std::uint32_t kNoRoute = ~std::uint32_t{0};
+
+// Why an attempt was followed by another one; the names of `proxy.retry_on`.
+enum class RetryReason : std::uint8_t { connect_failure, connection_lost, server_error };
+inline constexpr std::size_t kRetryReasons = 3;
+
+// One exchange with a client, when its last byte is out or it was given up.
+struct FinishedRequest {
+  std::uint32_t route = kNoRoute;
+  std::uint16_t status = 0;          // sent to the client; 0 if none was
+  std::uint64_t request_bytes = 0;   // body, without framing
+  std::uint64_t response_bytes = 0;  // body, without framing
+  std::uint64_t duration_ns = 0;     // from the first byte of the request head to the end
+};
+
+// One try with one upstream.
+struct FinishedAttempt {
+  std::uint32_t upstream = 0;
+  std::uint16_t status = 0;           // received final status; 0 if none was
+  ErrorKind error = ErrorKind::none;  // why it failed, before or after its status
+  bool reused_connection = false;
+  std::uint64_t head_ns = 0;  // from sending to the final response head; counted only if there is a status
+};
+
+// add() sums the same group over workers, into one that nobody else writes.
+struct alignas(64) RouteCounters {
+  std::array<Counter, kStatusClasses> requests;
+  Counter request_bytes;
+  Counter response_bytes;
+  Histogram duration;
+
+  void add(const RouteCounters& other);
+};
+
+struct alignas(64) UpstreamCounters {
+  Counter reused;                                 // attempts on a connection that had served before
+  std::array<Counter, kStatusClasses> responses;  // attempts, by the status received; [0]: none came
+  std::array<Counter, kErrorKinds> errors;
+  std::array<Counter, kRetryReasons> retries;  // attempts made because one with this upstream failed
+  Counter connects;                            // connections asked for
+  Counter connect_failures;                    // of these, not established
+  Gauge connections_idle;                      // this worker's pool
+  Gauge connections_active;                    // connections that carry an attempt now
+  Histogram response_head;
+
+  void add(const UpstreamCounters& other);
+};
+
+// What belongs to no route and no upstream.
+struct alignas(64) WorkerCounters {
+  Counter connections_accepted;
+  Counter connections_closed;
+  Gauge connections_active;  // with a request being read or answered
+  Gauge connections_idle;    // between requests
+  Gauge requests_active;
+  Gauge tasks;                                     // live coroutine tasks of the worker's loop
+  Counter retries_denied;                          // the retry budget was spent
+  std::array<Counter, kErrorKinds> client_errors;  // Origin::client: bad requests, limits, timeouts, lost clients
+  std::array<Counter, kErrorKinds>
+      rejected;  // Origin::us: refused by DAO itself (no route, no upstream, limits, draining)
+
+  void add(const WorkerCounters& other);
+};
+
+class Shard {
+ public:
+  Shard(std::size_t routes, std::size_t upstreams) : routes_(routes + 1), upstreams_(upstreams) {}
+
+  // A handful of plain additions; see shard_bench.cpp.
+  void record(const FinishedRequest& request) {
+    RouteCounters& route = routes_[request.route == kNoRoute ? routes_.size() - 1 : request.route];
+    route.requests[status_class(request.status)].add();
+    route.request_bytes.add(request.request_bytes);
+    route.response_bytes.add(request.response_bytes);
+    route.duration.record(request.duration_ns);
+  }
+  void record(const FinishedAttempt& attempt) {
+    UpstreamCounters& upstream = upstreams_[attempt.upstream];
+    upstream.responses[status_class(attempt.status)].add();
+    if (attempt.reused_connection) upstream.reused.add();
+    if (attempt.status != 0) upstream.response_head.record(attempt.head_ns);
+    if (attempt.error != ErrorKind::none) upstream.errors[static_cast<std::size_t>(attempt.error)].add();
+  }
+  // Counts an error of the client or of DAO itself. Those of a backend belong into its FinishedAttempt.
+  void record(const Error& error) {
+    const auto kind = static_cast<std::size_t>(error.kind);
+    if (error.origin == Origin::client) worker_.client_errors[kind].add();
+    if (error.origin == Origin::us) worker_.rejected[kind].add();
+  }
+  void record_retry(std::uint32_t upstream, RetryReason reason) {
+    upstreams_[upstream].retries[static_cast<std::size_t>(reason)].add();
+  }
+
+  [[nodiscard]] WorkerCounters& worker() { return worker_; }
+  [[nodiscard]] const WorkerCounters& worker() const { return worker_; }
+  [[nodiscard]] UpstreamCounters& upstream(std::size_t index) { return upstreams_[index]; }
+  [[nodiscard]] std::span<const UpstreamCounters> upstreams() const { return upstreams_; }
+  // One per route, then one for requests without a route.
+  [[nodiscard]] std::span<const RouteCounters> routes() const { return routes_; }
+
+ private:
+  WorkerCounters worker_;
+  std::vector<RouteCounters> routes_;
+  std::vector<UpstreamCounters> upstreams_;
+};
+
+}  // namespace dao::sense

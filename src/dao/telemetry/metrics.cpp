@@ -1,0 +1,343 @@
+#include "dao/telemetry/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace dao::telemetry {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using sense::RouteCounters;
+using sense::UpstreamCounters;
+
+struct Upstream {
+  UpstreamCounters counters;
+  std::int64_t in_flight = 0;
+};
+
+// The sums over all workers that the table's rows read, by name.
+struct Sums {
+  const MetricsSnapshot& snapshot;
+  sense::WorkerCounters worker;
+  std::map<std::string_view, RouteCounters> routes;
+  std::map<std::string_view, Upstream> upstreams;
+};
+
+using Labels = std::vector<ClientMetric::Label>;
+
+// Adds series to one family.
+class Series {
+ public:
+  explicit Series(MetricFamily& family) : family_(family) {}
+
+  template <class Number>
+  void value(Number number, Labels labels = {}) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (family_.type == MetricType::Counter) {
+      metric.counter.value = static_cast<double>(number);
+    } else {
+      metric.gauge.value = static_cast<double>(number);
+    }
+    family_.metric.push_back(std::move(metric));
+  }
+
+  void histogram(const sense::Histogram& counts, Labels labels) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    std::uint64_t cumulative = 0;
+    for (std::size_t i = 0; i < sense::kBucketBounds.size(); ++i) {
+      cumulative += counts.in_bucket(i);
+      metric.histogram.bucket.push_back({cumulative, static_cast<double>(sense::kBucketBounds[i]) / 1e9});
+    }
+    cumulative += counts.in_bucket(sense::kBuckets - 1);
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = static_cast<double>(counts.sum_nanoseconds()) / 1e9;
+    family_.metric.push_back(std::move(metric));
+  }
+
+ private:
+  MetricFamily& family_;
+};
+
+constexpr std::array<const char*, sense::kStatusClasses> kCodeClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+constexpr std::array<const char*, sense::kRetryReasons> kRetryReasons = {"connect-failure", "connection-lost", "5xx"};
+
+// The reasons that are shown from the start, so that a rate over them sees the first error too. Any other kind appears
+// with its first error.
+constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::reset,
+                                       ErrorKind::timeout_head,   ErrorKind::timeout_body,
+                                       ErrorKind::timeout_write,  ErrorKind::malformed,
+                                       ErrorKind::head_too_large, ErrorKind::target_too_large,
+                                       ErrorKind::body_too_large, ErrorKind::unsupported,
+                                       ErrorKind::version,        ErrorKind::expectation,
+                                       ErrorKind::incomplete,     ErrorKind::method_not_allowed};
+constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit,
+                                     ErrorKind::draining};
+constexpr ErrorKind kUpstreamErrors[] = {
+    ErrorKind::closed,         ErrorKind::reset,          ErrorKind::refused,           ErrorKind::unreachable,
+    ErrorKind::timeout_head,   ErrorKind::timeout_body,   ErrorKind::timeout_total,     ErrorKind::timeout_connect,
+    ErrorKind::dns_error,      ErrorKind::dns_timeout,    ErrorKind::malformed,         ErrorKind::incomplete,
+    ErrorKind::connect_failed, ErrorKind::head_too_large, ErrorKind::unexpected_upgrade};
+
+void each_reason(Series& series, const std::array<sense::Counter, sense::kErrorKinds>& counts,
+                 std::span<const ErrorKind> always, const Labels& labels = {}) {
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const auto kind = static_cast<ErrorKind>(i);
+    if (counts[i].value() == 0 && std::ranges::find(always, kind) == always.end()) continue;
+    Labels all = labels;
+    all.push_back({"reason", std::string{name_of(kind)}});
+    series.value(counts[i].value(), std::move(all));
+  }
+}
+
+void each_code_class(Series& series, const std::array<sense::Counter, sense::kStatusClasses>& counts,
+                     const ClientMetric::Label& label) {
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    series.value(counts[i].value(), {label, {"code_class", kCodeClasses[i]}});
+  }
+}
+
+template <class Read>
+void each_route(const Sums& sums, Series& series, Read read) {
+  for (const auto& [name, route] : sums.routes) series.value(read(route), {{"route", std::string{name}}});
+}
+
+template <class Read>
+void each_upstream(const Sums& sums, Series& series, Read read) {
+  for (const auto& [name, upstream] : sums.upstreams) {
+    series.value(read(upstream), {{"upstream", std::string{name}}});
+  }
+}
+
+struct Metric {
+  std::string_view name;
+  MetricType type;
+  std::string_view labels;
+  std::string_view help;
+  void (*collect)(const Sums& sums, Series& series);
+};
+
+constexpr Metric kMetrics[] = {
+    // Clients
+    {"dao_requests_total", MetricType::Counter, "route, code_class",
+     "Requests finished, by route and class of the status sent; code_class none: the client was gone before a status.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, route] : sums.routes)
+         each_code_class(series, route.requests, {"route", std::string{name}});
+     }},
+    {"dao_request_duration_seconds", MetricType::Histogram, "route",
+     "From the first byte of the request head to the last byte of the response, or to giving up.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, route] : sums.routes) series.histogram(route.duration, {{"route", std::string{name}}});
+     }},
+    {"dao_request_bytes_total", MetricType::Counter, "route", "Bytes of request bodies, without framing.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.request_bytes.value(); });
+     }},
+    {"dao_response_bytes_total", MetricType::Counter, "route", "Bytes of response bodies sent, without framing.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.response_bytes.value(); });
+     }},
+    {"dao_requests_active", MetricType::Gauge, "", "Requests being read or answered.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.requests_active.value()); }},
+    {"dao_connections_accepted_total", MetricType::Counter, "", "Client connections accepted.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.connections_accepted.value()); }},
+    {"dao_connections_closed_total", MetricType::Counter, "", "Client connections closed, by either side.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.connections_closed.value()); }},
+    {"dao_connections", MetricType::Gauge, "state",
+     "Open client connections: active with a request, idle between requests.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.worker.connections_active.value(), {{"state", "active"}});
+       series.value(sums.worker.connections_idle.value(), {{"state", "idle"}});
+     }},
+    {"dao_client_errors_total", MetricType::Counter, "reason",
+     "Requests that failed by the client's doing: broken messages, exceeded limits, timeouts, lost connections.",
+     [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
+    {"dao_rejected_requests_total", MetricType::Counter, "reason",
+     "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, draining.",
+     [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
+    // Upstreams
+    {"dao_upstream_requests_total", MetricType::Counter, "upstream, code_class",
+     "Attempts finished, by class of the status received; code_class none: no response came. More than requests when "
+     "there were retries.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         each_code_class(series, upstream.counters.responses, {"upstream", std::string{name}});
+       }
+     }},
+    {"dao_upstream_errors_total", MetricType::Counter, "upstream, reason", "Attempts that failed, by cause.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         each_reason(series, upstream.counters.errors, kUpstreamErrors, {{"upstream", std::string{name}}});
+       }
+     }},
+    {"dao_upstream_response_head_seconds", MetricType::Histogram, "upstream",
+     "From sending a request to its final response head.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         series.histogram(upstream.counters.response_head, {{"upstream", std::string{name}}});
+       }
+     }},
+    {"dao_upstream_in_flight", MetricType::Gauge, "upstream", "Attempts under way, over all workers.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.in_flight; });
+     }},
+    {"dao_upstream_connections", MetricType::Gauge, "upstream, state",
+     "Open connections: active with an attempt, idle in a pool.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         series.value(upstream.counters.connections_active.value(),
+                      {{"upstream", std::string{name}}, {"state", "active"}});
+         series.value(upstream.counters.connections_idle.value(), {{"upstream", std::string{name}}, {"state", "idle"}});
+       }
+     }},
+    {"dao_upstream_connects_total", MetricType::Counter, "upstream", "Connections DAO tried to open.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.counters.connects.value(); });
+     }},
+    {"dao_upstream_connect_failures_total", MetricType::Counter, "upstream", "Of these, not established.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.counters.connect_failures.value(); });
+     }},
+    {"dao_upstream_reused_connections_total", MetricType::Counter, "upstream",
+     "Attempts on a connection that had served before.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.counters.reused.value(); });
+     }},
+    {"dao_upstream_retries_total", MetricType::Counter, "upstream, reason",
+     "Attempts made because the one before, with this upstream, failed.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         for (std::size_t i = 0; i < sense::kRetryReasons; ++i) {
+           series.value(upstream.counters.retries[i].value(),
+                        {{"upstream", std::string{name}}, {"reason", kRetryReasons[i]}});
+         }
+       }
+     }},
+    {"dao_retries_denied_total", MetricType::Counter, "", "Retries not made because the retry budget was spent.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.retries_denied.value()); }},
+    // DAO itself
+    {"dao_ready", MetricType::Gauge, "", "1 while /ready answers 200.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.ready ? 1 : 0); }},
+    {"dao_build_info", MetricType::Gauge, "version", "Always 1.",
+     [](const Sums& sums, Series& series) { series.value(1, {{"version", std::string{sums.snapshot.version}}}); }},
+    {"dao_workers", MetricType::Gauge, "", "Worker threads.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.shards.size()); }},
+    {"dao_tasks", MetricType::Gauge, "", "Coroutine tasks alive in the workers.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.tasks.value()); }},
+    {"dao_access_log_dropped_total", MetricType::Counter, "", "Access log lines lost: the writer could not keep up.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.access_log_dropped); }},
+    {"dao_log_dropped_total", MetricType::Counter, "", "Operational log lines lost: stderr could not keep up.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.log_dropped); }},
+    {"process_cpu_seconds_total", MetricType::Counter, "", "User and system CPU time.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.process.cpu_seconds); }},
+    {"process_resident_memory_bytes", MetricType::Gauge, "", "Resident memory.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.process.resident_bytes); }},
+    {"process_open_fds", MetricType::Gauge, "", "Open file descriptors.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.process.open_fds); }},
+    {"process_max_fds", MetricType::Gauge, "", "Limit of open file descriptors.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.process.max_fds); }},
+    {"process_start_time_seconds", MetricType::Gauge, "", "Start of the process, in seconds since 1970.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.process.start_time_seconds); }},
+};
+
+std::string_view name_of(MetricType type) {
+  switch (type) {
+    case MetricType::Counter:
+      return "counter";
+    case MetricType::Gauge:
+      return "gauge";
+    case MetricType::Histogram:
+      return "histogram";
+    default:
+      return "untyped";
+  }
+}
+
+// The unit that Prometheus' naming convention puts at the end of a name.
+std::string_view unit_of(std::string_view name) {
+  if (name.ends_with("_total")) name.remove_suffix(6);
+  if (name.ends_with("_seconds")) return "seconds";
+  if (name.ends_with("_bytes")) return "bytes";
+  return "";
+}
+
+void sum_up(Sums& sums) {
+  const MetricsSnapshot& snapshot = sums.snapshot;
+  for (const sense::Shard* shard : snapshot.shards) {
+    sums.worker.add(shard->worker());
+    for (std::size_t i = 0; i < shard->routes().size(); ++i) {
+      const bool named = i < snapshot.routes.size();
+      sums.routes[named ? std::string_view{snapshot.routes[i]} : kNoRouteLabel].add(shard->routes()[i]);
+    }
+    for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
+      sums.upstreams[snapshot.upstreams[i]].counters.add(shard->upstreams()[i]);
+    }
+  }
+  if (snapshot.in_flight == nullptr) return;
+  for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
+    sums.upstreams[snapshot.upstreams[i]].in_flight += snapshot.in_flight->count(i);
+  }
+}
+
+}  // namespace
+
+std::string render_metrics(const MetricsSnapshot& snapshot) {
+  Sums sums{.snapshot = snapshot, .worker = {}, .routes = {}, .upstreams = {}};
+  sum_up(sums);
+  std::vector<MetricFamily> families;
+  families.reserve(std::size(kMetrics));
+  for (const Metric& metric : kMetrics) {
+    MetricFamily& family = families.emplace_back();
+    family.name = metric.name;
+    family.help = metric.help;
+    family.type = metric.type;
+    Series series{family};
+    metric.collect(sums, series);
+  }
+  return prometheus::TextSerializer{}.Serialize(families);
+}
+
+std::string render_metrics_reference() {
+  std::string page =
+      "# Metrics\n"
+      "\n"
+      "<!-- Generated from the table in src/dao/telemetry/metrics.cpp; do not edit. -->\n"
+      "\n"
+      "`GET /metrics` on `telemetry.prometheus_bind`, Prometheus text format 0.0.4. Figures are sums over all workers "
+      "since\n"
+      "start. Label values come from the configuration or from fixed lists, never from a client. `route` is the name "
+      "of a\n"
+      "rule, or `(none)` for requests that matched none; `code_class` is `1xx` ... `5xx` or `none`; a `reason` is "
+      "shown\n"
+      "from the start if it is usual there, others appear when they first happen.\n"
+      "\n"
+      "Bounds of every histogram, in seconds:";
+  for (std::size_t i = 0; i < sense::kBucketBounds.size(); ++i) {
+    fmt::format_to(std::back_inserter(page), "{} {}", i == 0 ? "" : ",",
+                   static_cast<double>(sense::kBucketBounds[i]) / 1e9);
+  }
+  page +=
+      ".\n"
+      "\n"
+      "| metric | type | unit | labels | meaning |\n"
+      "|---|---|---|---|---|\n";
+  for (const Metric& metric : kMetrics) {
+    fmt::format_to(std::back_inserter(page), "| `{}` | {} | {} | {} | {} |\n", metric.name, name_of(metric.type),
+                   unit_of(metric.name), metric.labels, metric.help);
+  }
+  return page;
+}
+
+}  // namespace dao::telemetry

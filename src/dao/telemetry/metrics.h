@@ -1,0 +1,41 @@
+// The figures DAO exports, in Prometheus' text format 0.0.4. Every metric is declared once, in the table of
+// metrics.cpp; docs/metrics.md is made from it and a test fails when they differ.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "dao/sense/in_flight.h"
+#include "dao/sense/shard.h"
+#include "dao/telemetry/process_figures.h"
+
+namespace dao::telemetry {
+
+inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
+// The `route` of requests that matched no route.
+inline constexpr std::string_view kNoRouteLabel = "(none)";
+
+// Everything a scrape needs; borrowed for the call. `routes` and `upstreams` name the shards' numbers; shards of a
+// different shape than these lists are an error of the caller. Upstreams (or routes) of the same name are one series,
+// summed.
+struct MetricsSnapshot {
+  std::span<const sense::Shard* const> shards = {};  // one per worker
+  std::span<const std::string> routes = {};
+  std::span<const std::string> upstreams = {};
+  const sense::InFlight* in_flight = nullptr;
+  std::uint64_t access_log_dropped = 0;
+  std::uint64_t log_dropped = 0;
+  bool ready = false;
+  std::string_view version = {};
+  ProcessFigures process = {};
+};
+
+// The text of /metrics. Any thread; allocates much and takes its time: not for a worker.
+std::string render_metrics(const MetricsSnapshot& snapshot);
+
+// docs/metrics.md
+std::string render_metrics_reference();
+
+}  // namespace dao::telemetry
