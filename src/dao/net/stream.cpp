@@ -1,0 +1,33 @@
+#include "dao/net/stream.h"
+
+#include <cerrno>
+
+namespace dao::net {
+
+Error io_error(Origin origin, int sys_errno) {
+  ErrorKind kind = ErrorKind::io;
+  switch (sys_errno) {
+    case ECONNRESET:
+    case EPIPE:
+    case ECONNABORTED:
+      kind = ErrorKind::reset;
+      break;
+    case ECONNREFUSED:
+    case ENOENT:
+      kind = ErrorKind::refused;
+      break;  // ENOENT: a unix socket that is not there
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+      kind = ErrorKind::unreachable;
+      break;
+    case ETIMEDOUT:
+      kind = ErrorKind::timeout_connect;
+      break;
+    default:
+      break;
+  }
+  return Error{.origin = origin, .kind = kind, .sys_errno = sys_errno};
+}
+
+}  // namespace dao::net

@@ -1,0 +1,93 @@
+// A byte stream as the HTTP code sees it: non-blocking attempts plus two events to wait on. Sockets, TLS and the
+// in-memory pipe of the tests implement it. One thread (that of its loop).
+//
+//   for (;;) {
+//     const IoResult result = stream.try_read(buffer);
+//     if (result.status != IoStatus::would_block) break;
+//     const rt::Wake wake = co_await stream.readable.wait(loop, deadline, cancel);
+//     if (wake != rt::Wake::ready) ...
+//   }
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "dao/base/error.h"
+#include "dao/rt/event.h"
+
+namespace dao::net {
+
+enum class IoStatus : std::uint8_t { ok, end, would_block, failed };
+
+struct IoResult {
+  IoStatus status;
+  int sys_errno = 0;      // failed
+  std::size_t bytes = 0;  // ok
+};
+
+class Stream {
+ public:
+  Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  virtual ~Stream() = default;
+
+  // `end` once the peer has closed its side and everything was read.
+  virtual IoResult try_read(std::span<char> into) = 0;
+  // A read may give something now. Check it before waiting for `readable`: the event tells of news only.
+  [[nodiscard]] virtual bool may_read() const = 0;
+  // Takes as much as fits now, from any number of pieces. Never raises SIGPIPE.
+  virtual IoResult try_write(std::span<const iovec> pieces) = 0;
+  // For an idle connection: nothing to read and not closed, as the kernel sees it at this moment. One system call.
+  virtual bool idle_and_open() = 0;
+  // The peer will read the end of the stream after what was written. Reading goes on.
+  virtual void shutdown_write() = 0;
+
+  // The peer has closed its side or is gone, whether or not everything was read yet.
+  [[nodiscard]] bool peer_closed() const { return peer_closed_; }
+  // The connection is dead in both directions (reset, error).
+  [[nodiscard]] bool peer_gone() const { return peer_gone_; }
+
+  // Requested (with ErrorKind::closed or reset) when the peer closes or is gone; null when nobody wants to know.
+  void watch_peer(rt::Cancel* cancel, bool on_close_too) {
+    peer_watch_ = cancel;
+    peer_watch_close_ = on_close_too;
+    if (cancel != nullptr) tell_watcher();
+  }
+
+  rt::Event readable;
+  rt::Event writable;
+
+ protected:
+  void set_peer_closed() {
+    peer_closed_ = true;
+    tell_watcher();
+  }
+  void set_peer_gone() {
+    peer_closed_ = peer_gone_ = true;
+    tell_watcher();
+  }
+
+ private:
+  void tell_watcher() {
+    if (peer_watch_ == nullptr) return;
+    if (peer_gone_) {
+      peer_watch_->request(ErrorKind::reset);
+    } else if (peer_closed_ && peer_watch_close_) {
+      peer_watch_->request(ErrorKind::closed);
+    }
+  }
+
+  rt::Cancel* peer_watch_ = nullptr;
+  bool peer_watch_close_ = false;
+  bool peer_closed_ = false;
+  bool peer_gone_ = false;
+};
+
+// What a failed read or write means. `origin` is the side the stream leads to.
+Error io_error(Origin origin, int sys_errno);
+
+}  // namespace dao::net
