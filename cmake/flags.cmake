@@ -7,6 +7,15 @@ add_link_options(-fuse-ld=lld -Wl,-z,relro,-z,now)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
+# One translation unit's small functions are the request path of another: link-time optimisation is worth about a tenth of our
+# own CPU time per request.
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT DAO_SANITIZE)
+  add_compile_options(-flto=thin)
+  add_link_options(-flto=thin -Wl,--thinlto-cache-dir=${CMAKE_BINARY_DIR}/thinlto-cache)
+  set(CMAKE_AR llvm-ar-19)
+  set(CMAKE_RANLIB llvm-ranlib-19)
+endif()
+
 if(DAO_SANITIZE)
   add_compile_options(-fsanitize=${DAO_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${DAO_SANITIZE})

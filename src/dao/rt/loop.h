@@ -17,13 +17,15 @@ namespace dao::rt {
 
 class Loop {
  public:
-  explicit Loop(const Clock& clock) : clock_(clock), now_(clock.now()), timers_(now_) {}
+  explicit Loop(const Clock& clock) : clock_(clock), now_(clock.now()), timers_(now_) { read_wall_clock(); }
   virtual ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
   // The time at which the current batch of events began: free, at most one batch old.
   [[nodiscard]] Instant now() const { return now_; }
+  // Calendar time to now(): free, may lag behind a step of the machine's clock by kWallRefresh.
+  [[nodiscard]] WallTime wall_now() const { return WallTime(now_.time_since_epoch() + wall_offset_); }
   // The time now: one clock read.
   [[nodiscard]] Instant precise_now() const { return clock_.now(); }
   [[nodiscard]] const Clock& clock() const { return clock_; }
@@ -43,13 +45,24 @@ class Loop {
 
  protected:
   void run_ready();
-  void refresh_now() { now_ = clock_.now(); }
+  void refresh_now() {
+    now_ = clock_.now();
+    if (now_ - wall_read_ >= kWallRefresh) read_wall_clock();
+  }
   [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
 
  private:
+  static constexpr Nanoseconds kWallRefresh = std::chrono::milliseconds(100);
+  void read_wall_clock() {
+    wall_read_ = now_;
+    wall_offset_ = clock_.wall_now().time_since_epoch() - now_.time_since_epoch();
+  }
+
   const Clock& clock_;
   Instant now_;
+  Instant wall_read_;
+  Nanoseconds wall_offset_{};
   TimerWheel timers_;
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;
