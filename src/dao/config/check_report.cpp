@@ -1,0 +1,102 @@
+#include "dao/config/check_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "dao/config/utf8.h"
+
+namespace dao::config {
+namespace {
+
+std::string_view name_of(Severity severity) {
+  return severity == Severity::error ? "error" : "warning";
+}
+
+// A line of a file that may hold anything, made safe for a terminal: control characters and bytes that are not UTF-8
+// become '?'.
+std::string printable(std::string_view line) {
+  std::string out;
+  for (std::size_t i = 0; i < line.size();) {
+    const std::size_t length = character_length(line, i);
+    const std::string_view character = line.substr(i, std::max<std::size_t>(length, 1));
+    const auto lead = static_cast<unsigned char>(character.front());
+    const bool c1 = length == 2 && lead == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+    const bool control = c1 || (lead < 0x20 && lead != '\t') || lead == 0x7f;
+    out += length == 0 || control ? std::string_view("?") : character;
+    i += character.size();
+  }
+  return out;
+}
+
+// As wide as the first `columns` characters of the line, with its tabs kept, so that a caret behind it points right.
+std::string indent(std::string_view line, std::uint32_t columns) {
+  std::string out;
+  for (const char c : line) {
+    if (out.size() == columns) break;
+    if ((static_cast<unsigned char>(c) & 0xc0U) != 0x80U) out += c == '\t' ? '\t' : ' ';
+  }
+  out.resize(columns, ' ');
+  return out;
+}
+
+void append_excerpt(std::string& out, const Diagnostic& diagnostic) {
+  if (diagnostic.source_line.empty()) return;
+  const std::string line = printable(diagnostic.source_line);
+  out += fmt::format("{:>5} | {}\n      | {}^\n", diagnostic.line, line, indent(line, diagnostic.column - 1));
+}
+
+}  // namespace
+
+std::string render_text(const Diagnostics& diagnostics) {
+  std::string out;
+  for (const Diagnostic& diagnostic : diagnostics) {
+    out += printable(diagnostic.file);
+    if (diagnostic.line > 0) out += fmt::format(":{}:{}", diagnostic.line, diagnostic.column);
+    out += fmt::format(": {}: ", name_of(diagnostic.severity));
+    if (!diagnostic.key.empty()) out += fmt::format("{}: ", diagnostic.key);
+    out += printable(diagnostic.message) + '\n';
+    append_excerpt(out, diagnostic);
+    if (!diagnostic.expected.empty()) out += fmt::format("      expected: {}\n", diagnostic.expected);
+    if (!diagnostic.suggestion.empty())
+      out += fmt::format("      did you mean: {}\n", printable(diagnostic.suggestion));
+  }
+  return out;
+}
+
+std::string render_json(const Diagnostics& diagnostics) {
+  auto list = nlohmann::ordered_json::array();
+  for (const Diagnostic& diagnostic : diagnostics) {
+    list.push_back({{"file", diagnostic.file},
+                    {"line", diagnostic.line},
+                    {"column", diagnostic.column},
+                    {"severity", name_of(diagnostic.severity)},
+                    {"key", diagnostic.key},
+                    {"message", diagnostic.message},
+                    {"expected", diagnostic.expected},
+                    {"suggestion", diagnostic.suggestion}});
+  }
+  return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+int check(const std::filesystem::path& path, ReportFormat format, std::ostream& out) {
+  const auto loaded = load_file(path);
+  const Diagnostics& diagnostics = loaded ? loaded->warnings : loaded.error();
+  if (format == ReportFormat::json) {
+    out << render_json(diagnostics);
+    return loaded ? 0 : 1;
+  }
+  out << render_text(diagnostics);
+  if (!loaded) return 1;
+  const auto count = [](std::size_t number, std::string_view noun) {
+    return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
+  };
+  const Config& config = loaded->config;
+  out << fmt::format("{}: valid ({}, {}, {})\n", printable(path.string()), count(config.rules.size(), "rule"),
+                     count(config.upstreams.size(), "upstream"), count(config.server.bind.size(), "listener"));
+  return 0;
+}
+
+}  // namespace dao::config

@@ -1,0 +1,185 @@
+// A loaded and checked configuration: plain values that the rest of DAO reads.
+//
+// Made by load.h only, which guarantees what the comments here say; nothing changes it afterwards, so it is shared
+// between threads as std::shared_ptr<const Config>. What each key means to an operator, with its range and default, is
+// in the schema table (schema.cpp) and the page generated from it, docs/config-reference.md. Keys named *_ms are
+// durations here, without the suffix.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dao/base/clock.h"
+
+namespace dao::config {
+
+// Where to listen or to send: an IP address and port, or the path of a unix socket.
+struct Address {
+  enum class Kind : std::uint8_t { tcp, unix_socket };
+
+  std::string text;  // as the operator wrote it
+  Kind kind = Kind::tcp;
+  std::string host;  // tcp: IPv4 or IPv6 literal without brackets; empty = every address, IPv4 and IPv6 ("*:80", ":80")
+  std::uint16_t port = 0;  // tcp: 0 = the kernel picks (listeners only)
+  std::string path;        // unix_socket: absolute path
+};
+
+// A block of addresses. An IPv4 block also contains the same addresses in their IPv4-mapped IPv6 form (::ffff:a.b.c.d);
+// an IPv6 block never contains an IPv4 peer.
+struct AddressBlock {
+  bool v4 = true;
+  std::array<std::uint8_t, 16> bytes{};  // network byte order; IPv4 uses the first four; bits beyond `prefix` are zero
+  std::uint8_t prefix = 0;               // 0..32 or 0..128
+
+  // `address`: 4 or 16 bytes in network byte order; any other length is contained in nothing.
+  [[nodiscard]] bool contains(std::span<const std::uint8_t> address) const;
+};
+
+// Whose X-Forwarded-*, Forwarded and the like are believed.
+struct TrustedProxies {
+  std::vector<AddressBlock> blocks;
+  bool unix_sockets = false;  // "unix": every peer that came through a unix socket
+};
+
+enum class Forwarded : std::uint8_t { both, x_forwarded, forwarded, off };
+
+struct Server {
+  std::vector<Address> bind;        // never empty; tcp or unix, all different
+  std::uint32_t workers = 0;        // 0 = one per CPU
+  std::size_t max_connections = 0;  // 0 = derived from the limit on file descriptors
+  std::size_t target_max_bytes = 0;
+  std::size_t header_max_bytes = 0;
+  std::size_t header_max_count = 0;
+  std::size_t body_max_bytes = 0;  // 0 = no limit
+  Milliseconds header_timeout{};
+  Milliseconds body_timeout{};
+  std::size_t body_min_bytes_per_second = 0;  // 0 = off
+  Milliseconds idle_timeout{};
+  Milliseconds write_timeout{};
+  Milliseconds drain_timeout{};
+  std::string via;  // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
+  Forwarded forwarded = Forwarded::both;
+  TrustedProxies trusted_proxies;
+  bool proxy_status_details = false;
+};
+
+struct RetryOn {
+  bool connect_failure = false;  // nothing was sent: any method
+  bool connection_lost = false;  // lost before any answer: idempotent methods
+  bool status_5xx = false;       // safe methods
+};
+
+// The part of [proxy] that a rule may override.
+struct ProxySettings {
+  Milliseconds connect_timeout{};
+  Milliseconds first_byte_timeout{};
+  Milliseconds read_timeout{};
+  Milliseconds total_timeout{};  // 0 = none
+  std::uint32_t retries = 0;     // 0..2
+  RetryOn retry_on;
+};
+
+struct Proxy {
+  ProxySettings defaults;  // already merged into every Rule::proxy; the request path reads that one
+  std::uint32_t retry_budget_percent = 0;
+  std::uint32_t retry_budget_min_per_second = 0;
+  std::size_t response_header_max_bytes = 0;
+  std::uint32_t interim_responses_max = 0;
+  std::size_t pool_max_idle = 0;  // per upstream and worker
+  Milliseconds pool_idle_timeout{};
+};
+
+struct Dns {
+  std::vector<Address> servers;  // tcp kind, port never 0; empty = the system's resolvers
+  Milliseconds timeout{};
+  Milliseconds min_ttl{};
+  Milliseconds max_ttl{};  // >= min_ttl
+};
+
+enum class AccessLogFormat : std::uint8_t { json, combined };
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+struct AccessLog {
+  std::string path;  // empty = off, "-" = standard output, otherwise a file
+  AccessLogFormat format = AccessLogFormat::json;
+  std::size_t buffer_bytes = 0;  // per worker
+};
+
+struct Telemetry {
+  std::optional<Address> prometheus_bind;  // absent = no telemetry listener; differs from every Server::bind
+  AccessLog access_log;
+  LogLevel log_level = LogLevel::info;
+};
+
+enum class Scheme : std::uint8_t { http, unix_socket };
+
+// Where an upstream is. http: "http://host[:port][/base/path]"; unix: "unix:/path/of.sock".
+struct Url {
+  std::string text;  // as the operator wrote it
+  Scheme scheme = Scheme::http;
+  std::string host;         // http: DNS name in lower case, or an IP literal without brackets
+  bool host_is_ip = false;  // no DNS needed
+  std::uint16_t port = 0;   // http: 1..65535
+  std::string socket_path;  // unix_socket: absolute path
+  std::string base_path;    // put before the path of the request; empty or "/x/y", never with a slash at its end
+
+  // Both name the same place, however they are spelled.
+  [[nodiscard]] bool same_place(const Url& other) const;
+};
+
+struct Upstream {
+  std::string name;  // unique in Config::upstreams
+  Url url;
+};
+
+enum class Policy : std::uint8_t { round_robin, random, least_connections };
+
+// One host pattern, in lower case and without port.
+struct HostPattern {
+  bool wildcard = false;
+  std::string text;  // exact: "example.org", "192.0.2.1", "[::1]"; wildcard "*.example.org": ".example.org", which a
+                     // host matches by ending with it and having at least one more character before it
+};
+
+struct HeaderMatch {
+  std::string name;   // lower case
+  std::string value;  // compared exactly, case-sensitively
+};
+
+// All conditions that are present must hold; no conditions match everything.
+struct Match {
+  std::vector<HostPattern> hosts;          // any of them; empty = every host
+  std::optional<std::string> path_prefix;  // starts with '/'; the path of the request starts with these characters
+  std::optional<std::string> path_exact;   // starts with '/'; never together with path_prefix
+  std::vector<HeaderMatch> headers;        // all of them; names all different
+};
+
+struct RuleUpstream {
+  std::size_t index = 0;     // into Config::upstreams
+  std::uint32_t weight = 1;  // 1..1000
+};
+
+struct Rule {
+  std::string name;  // unique
+  Policy policy = Policy::round_robin;
+  Match match;
+  std::vector<RuleUpstream> upstreams;  // never empty; indexes all different
+  ProxySettings proxy;                  // [proxy] with this rule's overrides
+};
+
+struct Config {
+  std::string source;  // the file it came from
+  Server server;
+  Proxy proxy;
+  Dns dns;
+  Telemetry telemetry;
+  std::vector<Rule> rules;          // in order; the first that matches is taken; never empty
+  std::vector<Upstream> upstreams;  // every upstream once, in order of first mention
+};
+
+}  // namespace dao::config

@@ -1,0 +1,176 @@
+#include "dao/config/cross_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "dao/config/address.h"
+
+namespace dao::config {
+namespace {
+
+Position place(const Places& places, std::string_view path) {
+  const auto found = places.find(path);
+  return found == places.end() ? Position{} : found->second;
+}
+
+// "line 12", or what else tells where a key stands.
+std::string line_of(const Places& places, std::string_view path) {
+  return fmt::format("line {}", place(places, path).line);
+}
+
+void check_listeners(const Applied& applied, Findings& findings) {
+  struct Listener {
+    const Address* address;
+    std::string path;
+  };
+  const Config& config = applied.draft.config;
+  std::vector<Listener> listeners;
+  // A list that had a bad item has lost its numbering; its items are checked once they are all good.
+  const bool one = !applied.places.contains("server.bind[0]");
+  const bool numbered = applied.places.contains(fmt::format("server.bind[{}]", config.server.bind.size() - 1)) &&
+                        !applied.places.contains(fmt::format("server.bind[{}]", config.server.bind.size()));
+  if (one || numbered) {
+    for (std::size_t i = 0; i < config.server.bind.size(); ++i) {
+      listeners.push_back({&config.server.bind[i], one ? "server.bind" : fmt::format("server.bind[{}]", i)});
+    }
+  }
+  if (config.telemetry.prometheus_bind) {
+    listeners.push_back({&*config.telemetry.prometheus_bind, "telemetry.prometheus_bind"});
+  }
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!same_listener(*listeners[j].address, *listeners[i].address)) continue;
+      const Position where = place(applied.places, listeners[i].path);
+      findings.error(where, listeners[i].path,
+                     {.message = fmt::format("two listeners on one address: {} is also {}",
+                                             in_quotes(listeners[i].address->text), listeners[j].path),
+                      .expected = "a different address or port"});
+      break;
+    }
+  }
+}
+
+void check_rule_names(const Applied& applied, Findings& findings) {
+  std::unordered_map<std::string_view, std::size_t> names;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const std::string& name = applied.draft.rules[i].rule.name;
+    if (name.empty()) continue;
+    const auto [first, added] = names.emplace(name, i);
+    if (added) continue;
+    const std::string path = fmt::format("routes.rule[{}].name", i);
+    findings.error(place(applied.places, path), path,
+                   {.message = fmt::format("the rule name {} is already taken on {}", in_quotes(name),
+                                           line_of(applied.places, fmt::format("routes.rule[{}].name", first->second))),
+                    .expected = "a different name for each rule"});
+  }
+}
+
+void check_upstreams(const Applied& applied, Findings& findings) {
+  struct Known {
+    const Url* url;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    std::unordered_map<std::string_view, std::size_t> in_rule;
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      if (upstream.name.empty()) continue;
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      if (const auto [first, added] = in_rule.emplace(upstream.name, j); !added) {
+        const std::string before = fmt::format("routes.rule[{}].upstreams[{}].name", i, first->second);
+        findings.error(place(applied.places, path + ".name"), path + ".name",
+                       {.message = fmt::format("the upstream {} is in this rule already, on {}",
+                                               in_quotes(upstream.name), line_of(applied.places, before)),
+                        .expected = "each upstream once; its share is set by \"weight\""});
+        continue;
+      }
+      if (upstream.url.text.empty()) continue;
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.url, path + ".url"});
+      if (added || first->second.url->same_place(upstream.url)) continue;
+      findings.error(
+          place(applied.places, path + ".url"), path + ".url",
+          {.message = fmt::format("the upstream {} has another URL on {}: {}", in_quotes(upstream.name),
+                                  line_of(applied.places, first->second.path), in_quotes(first->second.url->text)),
+           .expected = "one URL for each name"});
+    }
+  }
+}
+
+void check_ttl(const Applied& applied, Findings& findings) {
+  const Dns& dns = applied.draft.config.dns;
+  if (dns.min_ttl <= dns.max_ttl) return;
+  const bool min_given = applied.places.contains("dns.min_ttl_ms");
+  const std::string path = min_given ? "dns.min_ttl_ms" : "dns.max_ttl_ms";
+  findings.error(place(applied.places, path), path,
+                 {.message = fmt::format("min_ttl_ms ({}) is larger than max_ttl_ms ({})", dns.min_ttl.count(),
+                                         dns.max_ttl.count()),
+                  .expected = "min_ttl_ms <= max_ttl_ms"});
+}
+
+bool covers_host(const HostPattern& earlier, const HostPattern& later) {
+  if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
+  return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
+}
+
+bool covers_hosts(const Match& earlier, const Match& later) {
+  if (earlier.hosts.empty()) return true;
+  return !later.hosts.empty() && std::ranges::all_of(later.hosts, [&](const HostPattern& host) {
+    return std::ranges::any_of(earlier.hosts, [&](const HostPattern& pattern) { return covers_host(pattern, host); });
+  });
+}
+
+bool covers_path(const Match& earlier, const Match& later) {
+  if (earlier.path_exact) return later.path_exact == earlier.path_exact;
+  if (!earlier.path_prefix) return true;
+  const auto& path = later.path_exact ? later.path_exact : later.path_prefix;
+  return path && path->starts_with(*earlier.path_prefix);
+}
+
+bool covers_headers(const Match& earlier, const Match& later) {
+  return std::ranges::all_of(earlier.headers, [&](const HeaderMatch& wanted) {
+    return std::ranges::any_of(later.headers, [&](const HeaderMatch& header) {
+      return header.name == wanted.name && header.value == wanted.value;
+    });
+  });
+}
+
+}  // namespace
+
+bool covers(const Match& earlier, const Match& later) {
+  return covers_hosts(earlier, later) && covers_path(earlier, later) && covers_headers(earlier, later);
+}
+
+void check_consistency(const Applied& applied, Findings& findings) {
+  check_listeners(applied, findings);
+  check_rule_names(applied, findings);
+  check_upstreams(applied, findings);
+  check_ttl(applied, findings);
+}
+
+void check_reachability(const Applied& applied, Findings& findings) {
+  std::size_t budget = 20'000'000;  // comparisons of hosts, far more than a config written by people needs
+  const auto& rules = applied.draft.rules;
+  for (std::size_t later = 1; later < rules.size(); ++later) {
+    for (std::size_t earlier = 0; earlier < later; ++earlier) {
+      const std::size_t cost =
+          (rules[earlier].rule.match.hosts.size() + 1) * (rules[later].rule.match.hosts.size() + 1);
+      if (cost > budget) return;
+      budget -= cost;
+      if (!covers(rules[earlier].rule.match, rules[later].rule.match)) continue;
+      const std::string path = fmt::format("routes.rule[{}]", later);
+      findings.warning(
+          place(applied.places, path), path,
+          {.message = fmt::format("no request reaches the rule {}: the rule {} on {} takes everything it matches",
+                                  in_quotes(rules[later].rule.name), in_quotes(rules[earlier].rule.name),
+                                  line_of(applied.places, fmt::format("routes.rule[{}]", earlier))),
+           .expected = "the more specific rule first"});
+      break;
+    }
+  }
+}
+
+}  // namespace dao::config

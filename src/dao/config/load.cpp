@@ -1,0 +1,123 @@
+#include "dao/config/load.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+
+#include "dao/config/apply_schema.h"
+#include "dao/config/cross_checks.h"
+#include "dao/config/document.h"
+
+namespace dao::config {
+namespace {
+
+Diagnostics whole_file(std::string_view file, std::string message, std::string expected = {}) {
+  Diagnostics diagnostics(1);
+  diagnostics.front().file = file;
+  diagnostics.front().message = std::move(message);
+  diagnostics.front().expected = std::move(expected);
+  return diagnostics;
+}
+
+std::expected<std::string, std::string> read_file(const std::filesystem::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::unexpected(fmt::format("cannot open: {}", std::strerror(errno)));
+  std::string text;
+  std::expected<std::string, std::string> result;
+  struct stat status{};
+  if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+    result = std::unexpected("is a directory");
+  } else {
+    std::array<char, 65536> chunk{};
+    while (true) {
+      const ssize_t count = read(fd, chunk.data(), chunk.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) {
+        result = std::unexpected(fmt::format("cannot read: {}", std::strerror(errno)));
+        break;
+      }
+      text.append(chunk.data(), static_cast<std::size_t>(count));
+      if (count == 0 || text.size() > kMaxFileBytes) {
+        result = std::move(text);
+        break;
+      }
+    }
+  }
+  close(fd);
+  return result;
+}
+
+// Fills in what only the text knows: the file's name and the lines.
+void complete(Diagnostics& diagnostics, std::string_view text, std::string_view file) {
+  constexpr std::size_t kMaxShown = 400;  // longer lines are not written by people
+  std::size_t line = 1;
+  std::size_t start = 0;
+  for (Diagnostic& diagnostic : diagnostics) {  // they are in order of position, so one pass over the text is enough
+    diagnostic.file = file;
+    if (diagnostic.line < line) continue;
+    while (line < diagnostic.line && start != std::string_view::npos) {
+      const std::size_t end = text.find('\n', start);
+      start = end == std::string_view::npos ? end : end + 1;
+      ++line;
+    }
+    if (start == std::string_view::npos) return;
+    std::string_view shown = text.substr(start, text.find('\n', start) - start);
+    if (shown.ends_with('\r')) shown.remove_suffix(1);
+    if (shown.size() <= kMaxShown) diagnostic.source_line = shown;
+  }
+}
+
+Config assemble(Draft draft, std::string_view name) {
+  Config config = std::move(draft.config);
+  config.source = name;
+  std::unordered_map<std::string, std::size_t> indexes;
+  for (RuleDraft& rule : draft.rules) {
+    for (UpstreamDraft& upstream : rule.upstreams) {
+      const auto [entry, added] = indexes.emplace(upstream.name, config.upstreams.size());
+      if (added) config.upstreams.push_back({std::move(upstream.name), std::move(upstream.url)});
+      rule.rule.upstreams.push_back({entry->second, upstream.weight});
+    }
+    config.rules.push_back(std::move(rule.rule));
+  }
+  return config;
+}
+
+}  // namespace
+
+std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_view name) {
+  if (text.size() > kMaxFileBytes) {
+    return std::unexpected(whole_file(name, "the file is too large", fmt::format("at most {} bytes", kMaxFileBytes)));
+  }
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    return std::unexpected(whole_file(name, "the file is empty", "at least one [[routes.rule]]"));
+  }
+  Findings findings;
+  const auto root = parse_document(text, kMaxDepth);
+  Applied applied;
+  if (root) {
+    applied = apply_schema(*root, findings);
+    check_consistency(applied, findings);
+    if (!findings.failed()) check_reachability(applied, findings);
+  } else {
+    findings.error(root.error().where, {}, {.message = root.error().message});
+  }
+  const bool failed = findings.failed();
+  Diagnostics diagnostics = findings.take();
+  complete(diagnostics, text, name);
+  if (failed) return std::unexpected(std::move(diagnostics));
+  return Loaded{assemble(std::move(applied.draft), name), std::move(diagnostics)};
+}
+
+std::expected<Loaded, Diagnostics> load_file(const std::filesystem::path& path) {
+  auto text = read_file(path);
+  if (!text) return std::unexpected(whole_file(path.string(), std::move(text.error())));
+  return load_text(*text, path.string());
+}
+
+}  // namespace dao::config

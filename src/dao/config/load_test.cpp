@@ -1,0 +1,467 @@
+#include "dao/config/load.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <ostream>
+
+namespace dao::config {
+namespace {
+
+using std::chrono_literals::operator""ms;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr std::string_view kUpstreams = "[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"http://h\"\n";
+constexpr std::string_view kRoute =
+    "[[routes.rule]]\nname = \"r\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"http://h\"\n";
+
+std::filesystem::path source_dir() {
+  const char* dir = std::getenv("DAO_SOURCE_DIR");
+  return dir == nullptr ? "." : dir;
+}
+
+struct Expected {
+  std::uint32_t line;
+  std::uint32_t column;
+  std::string key;
+  std::string message;
+  std::string suggestion = {};
+};
+
+struct BadConfig {
+  std::string name;
+  std::string text;
+  std::vector<Expected> errors;
+};
+
+void PrintTo(const BadConfig& bad, std::ostream* out) {
+  *out << bad.name;
+}
+
+// A config with these lines of [server], from line 2.
+std::string server(std::string_view lines) {
+  return "[server]\n" + std::string(lines) + "\n" + std::string(kRoute);
+}
+// A config whose one rule has this [routes.rule.match], from line 4.
+std::string match(std::string_view lines) {
+  return "[[routes.rule]]\nname = \"r\"\n[routes.rule.match]\n" + std::string(lines) + "\n" + std::string(kUpstreams);
+}
+// A config whose one upstream, on line 5, has this URL.
+std::string url(std::string_view text) {
+  return "[[routes.rule]]\nname = \"r\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"" + std::string(text) +
+         "\"\n";
+}
+
+class BadConfigTest : public testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadConfigTest, SaysWhatIsWrongAndWhere) {
+  const auto loaded = load_text(GetParam().text, "dao.toml");
+  ASSERT_FALSE(loaded.has_value());
+  const Diagnostics& found = loaded.error();
+  ASSERT_EQ(found.size(), GetParam().errors.size()) << found.front().message;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const Expected& wanted = GetParam().errors[i];
+    EXPECT_EQ(found[i].file, "dao.toml");
+    EXPECT_EQ(found[i].severity, Severity::error);
+    EXPECT_EQ(found[i].line, wanted.line);
+    EXPECT_EQ(found[i].column, wanted.column);
+    EXPECT_EQ(found[i].key, wanted.key);
+    EXPECT_EQ(found[i].message, wanted.message);
+    EXPECT_EQ(found[i].suggestion, wanted.suggestion);
+  }
+}
+
+std::vector<BadConfig> bad_configs() {
+  const std::string route(kRoute);
+  const std::string up(kUpstreams);
+  std::string many;
+  for (int i = 0; i < 65; ++i) many += "\":0\",";
+  return {
+      // Whole file and syntax
+      {"Empty", " \n", {{0, 0, "", "the file is empty"}}},
+      {"NoRoutes", "[server]\n", {{0, 0, "routes.rule", "no routes: there is nothing to serve"}}},
+      {"NoRules", "\n[routes]\n", {{2, 1, "routes.rule", "no routes: there is nothing to serve"}}},
+      {"Utf8", "[server]\nvia = \"\xc3\xa4 \xff\"\n", {{2, 10, "", "syntax: a byte that is not UTF-8"}}},
+      {"BareNonAscii",
+       "[server]\nvi\xc3\xa4 = 1\n",
+       {{2, 3, "", "syntax: a character outside ASCII needs a string around it"}}},
+      {"NestedArrays", "a = " + std::string(40, '['), {{1, 37, "", "nested too deeply"}}},
+      {"NestedKeys", "\na" + std::string(40, '.'), {{2, 33, "", "nested too deeply"}}},
+      // Unknown keys
+      {"Typo", server("wrokers = 4"), {{2, 1, "server.wrokers", "unknown key \"wrokers\" in [server]", "workers"}}},
+      {"Dashes",
+       server("Max-Connections = 4"),
+       {{2, 1, "server.Max-Connections", "unknown key \"Max-Connections\" in [server]", "max_connections"}}},
+      {"WithoutUnit",
+       server("idle_timeout = 4"),
+       {{2, 1, "server.idle_timeout", "unknown key \"idle_timeout\" in [server]", "idle_timeout_ms"}}},
+      {"OtherTable",
+       server("path_prefix = \"/\""),
+       {{2, 1, "server.path_prefix", "unknown key \"path_prefix\" in [server]; it belongs in [routes.rule.match]",
+         "path_prefix"}}},
+      {"SimilarElsewhere",
+       server("connect_timeout = 4"),
+       {{2, 1, "server.connect_timeout",
+         "unknown key \"connect_timeout\" in [server]; [proxy] has \"connect_timeout_ms\"", "connect_timeout_ms"}}},
+      {"TopLevel",
+       "workers = 1\n" + route,
+       {{1, 1, "workers", "unknown key \"workers\" at the top level; it belongs in [server]", "workers"}}},
+      {"TlsIsLater", server("tls_cert = \"x\""), {{2, 1, "server.tls_cert", "unknown key \"tls_cert\" in [server]"}}},
+      {"LiminalIsLater", route + "[liminal.shadow]\n", {{6, 2, "liminal", "unknown key \"liminal\" at the top level"}}},
+      {"PoliciesAreLater", route + "[policies.p]\n", {{6, 2, "policies", "unknown key \"policies\" at the top level"}}},
+      {"UpgradeIsLater",
+       match("upgrade = \"websocket\""),
+       {{4, 1, "routes.rule[0].match.upgrade", "unknown key \"upgrade\" in [routes.rule.match]"}}},
+      {"PoolKeysAreNotPerRule",
+       "[[routes.rule]]\nname = \"r\"\n[routes.rule.proxy]\npool_max_idle = 1\n" + up,
+       {{4, 1, "routes.rule[0].proxy.pool_max_idle",
+         "unknown key \"pool_max_idle\" in [routes.rule.proxy]; it belongs in [proxy]", "pool_max_idle"}}},
+      // Types
+      {"Float", server("workers = 4.0"), {{2, 11, "server.workers", "wrong type: the float 4", "4"}}},
+      {"NumberInQuotes", server("workers = \"4\""), {{2, 11, "server.workers", "wrong type: the string \"4\"", "4"}}},
+      {"Duration",
+       server("idle_timeout_ms = \"5s\""),
+       {{2, 19, "server.idle_timeout_ms", "wrong type: the string \"5s\"", "5000"}}},
+      {"Size",
+       server("body_max_bytes = \"1 MiB\""),
+       {{2, 18, "server.body_max_bytes", "wrong type: the string \"1 MiB\"", "1048576"}}},
+      {"BooleanInQuotes",
+       server("proxy_status_details = \"yes\""),
+       {{2, 24, "server.proxy_status_details", "wrong type: the string \"yes\"", "true"}}},
+      {"StringForList",
+       "[dns]\nservers = \"9.9.9.9:53\"\n" + route,
+       {{2, 11, "dns.servers", "wrong type: the string \"9.9.9.9:53\"", "[\"9.9.9.9:53\"]"}}},
+      {"DateForString", server("via = 2026-01-01"), {{2, 7, "server.via", "wrong type: a date or time"}}},
+      {"TableForKey", server("via = {}"), {{2, 7, "server.via", "wrong type: a table"}}},
+      {"KeyForTable", "server = 1\n" + route, {{1, 10, "server", "wrong type: the integer 1"}}},
+      {"ArrayForTable", "[[server]]\n" + route, {{1, 1, "server", "[server] is one table, not an array of tables"}}},
+      {"TableForArray",
+       "[routes.rule]\nname = \"r\"\n",
+       {{1, 1, "routes.rule", "\"rule\" is an array of tables, not one table"}}},
+      {"StringForUpstream",
+       "[[routes.rule]]\nname = \"r\"\nupstreams = [\"http://h\"]\n",
+       {{3, 14, "routes.rule[0].upstreams[0]", "wrong type: the string \"http://h\""}}},
+      {"NumberInList", server("bind = [80]"), {{2, 9, "server.bind[0]", "wrong type: the integer 80"}}},
+      {"HeaderNumber",
+       match("headers = { a = 1 }"),
+       {{4, 17, "routes.rule[0].match.headers.a", "wrong type: the integer 1"}}},
+      // Ranges and choices
+      {"Range", "[proxy]\nretries = 3\n" + route, {{2, 11, "proxy.retries", "3 is out of range"}}},
+      {"Negative", server("workers = -1"), {{2, 11, "server.workers", "-1 is out of range"}}},
+      {"WeightZero",
+       url("http://h") + "weight = 0\n",
+       {{6, 10, "routes.rule[0].upstreams[0].weight", "0 is out of range"}}},
+      {"Choice",
+       "[[routes.rule]]\nname = \"r\"\npolicy = \"round_robin\"\n" + up,
+       {{3, 10, "routes.rule[0].policy", "\"round_robin\" is not a known value", "round-robin"}}},
+      {"ChoiceInList",
+       "[proxy]\nretry_on = [\"4xx\"]\n" + route,
+       {{2, 13, "proxy.retry_on[0]", "\"4xx\" is not a known value", "5xx"}}},
+      {"ListedTwice",
+       "[proxy]\nretry_on = [\"5xx\", \"5xx\"]\n" + route,
+       {{2, 20, "proxy.retry_on[1]", "\"5xx\" is listed twice"}}},
+      {"TooManyBinds", server("bind = [" + many + "]"), {{2, 8, "server.bind", "65 items are too many"}}},
+      {"EmptyBind", server("bind = []"), {{2, 8, "server.bind", "the array is empty"}}},
+      {"TtlBounds",
+       "[dns]\nmin_ttl_ms = 400000\n" + route,
+       {{2, 14, "dns.min_ttl_ms", "min_ttl_ms (400000) is larger than max_ttl_ms (300000)"}}},
+      // Addresses
+      {"BindPortOnly", server("bind = \"8080\""), {{2, 8, "server.bind", "the host is missing", "*:8080"}}},
+      {"BindNoPort", server("bind = \"1.2.3.4\""), {{2, 8, "server.bind", "the port is missing"}}},
+      {"BindBadPort", server("bind = \"1.2.3.4:65536\""), {{2, 8, "server.bind", "\"65536\" is not a port"}}},
+      {"BindName",
+       server("bind = \"localhost:80\""),
+       {{2, 8, "server.bind", "\"localhost\" is not an IP address", "127.0.0.1:80"}}},
+      {"BindUrl",
+       server("bind = \"http://1.2.3.4:80/\""),
+       {{2, 8, "server.bind", "\"http://1.2.3.4:80/\" is a URL, not an address", "1.2.3.4:80"}}},
+      {"BindBareV6",
+       server("bind = \"::1\""),
+       {{2, 8, "server.bind", "an IPv6 address needs brackets and a port", "[::1]:80"}}},
+      {"BindPath", server("bind = \"/run/s\""), {{2, 8, "server.bind", "\"/run/s\" is not an address", "unix:/run/s"}}},
+      {"BindRelative",
+       server("bind = \"unix:s\""),
+       {{2, 8, "server.bind", "the path of a unix socket must be absolute"}}},
+      {"BindLong",
+       server("bind = \"unix:/" + std::string(107, 'x') + "\""),
+       {{2, 8, "server.bind", "the path of a unix socket has 108 bytes"}}},
+      {"BindTwice",
+       server("bind = [\"127.0.0.1:80\", \"x\", \"127.0.0.1:80\"]"),
+       {{2, 25, "server.bind[1]", "the port is missing"},
+        {2, 30, "server.bind[2]", "two listeners on one address: \"127.0.0.1:80\" is also server.bind[0]"}}},
+      {"BindWildcardTwice",
+       server("bind = [\"*:80\", \"0.0.0.0:80\"]"),
+       {{2, 17, "server.bind[1]", "two listeners on one address: \"0.0.0.0:80\" is also server.bind[0]"}}},
+      {"TelemetryOnBind",
+       route + "[telemetry]\nprometheus_bind = \"127.0.0.1:8080\"\n",
+       {{7, 19, "telemetry.prometheus_bind", "two listeners on one address: \"127.0.0.1:8080\" is also server.bind"}}},
+      {"Cidr",
+       server("trusted_proxies = [\"10.0.0.0/33\"]"),
+       {{2, 20, "server.trusted_proxies[0]", "\"33\" is not a prefix length"}}},
+      {"CidrBits",
+       server("trusted_proxies = [\"10.0.0.1/8\"]"),
+       {{2, 20, "server.trusted_proxies[0]", "\"10.0.0.1/8\" has bits set behind its prefix of 8", "10.0.0.0/8"}}},
+      {"CidrName",
+       server("trusted_proxies = [\"lb\"]"),
+       {{2, 20, "server.trusted_proxies[0]", "\"lb\" is not an IP address"}}},
+      {"DnsName",
+       "[dns]\nservers = [\"ns.example.org\"]\n" + route,
+       {{2, 12, "dns.servers[0]", "\"ns.example.org\" is not an IP address"}}},
+      {"DnsPortZero",
+       "[dns]\nservers = [\"9.9.9.9:0\"]\n" + route,
+       {{2, 12, "dns.servers[0]", "port 0 cannot be sent to"}}},
+      {"Via", server("via = \"a b\""), {{2, 7, "server.via", "\"a b\" is not an HTTP token"}}},
+      // Matches
+      {"PathBoth",
+       match("path_exact = \"/a\"\npath_prefix = \"/\""),
+       {{5, 1, "routes.rule[0].match.path_prefix", "\"path_prefix\" and \"path_exact\" exclude each other"}}},
+      {"PathSlash",
+       match("path_prefix = \"api\""),
+       {{4, 15, "routes.rule[0].match.path_prefix", "the path does not start with \"/\"", "/api"}}},
+      {"PathQuery",
+       match("path_exact = \"/a?b\""),
+       {{4, 14, "routes.rule[0].match.path_exact", "a path is matched without query and fragment", "/a"}}},
+      {"PathSpace",
+       match("path_exact = \"/a b\""),
+       {{4, 14, "routes.rule[0].match.path_exact",
+         "no request can have this path: it contains a space, a control character or a character outside ASCII"}}},
+      {"HostPort",
+       match("host = \"a.b:80\""),
+       {{4, 8, "routes.rule[0].match.host", "a host is matched without its port", "a.b"}}},
+      {"HostStar",
+       match("host = \"*\""),
+       {{4, 8, "routes.rule[0].match.host", "\"*\" is not a host; a rule without \"host\" matches every host"}}},
+      {"HostInnerStar",
+       match("host = [\"a.*.b\"]"),
+       {{4, 9, "routes.rule[0].match.host[0]", "\"*\" can only stand for what comes before the first dot"}}},
+      {"HostEmpty", match("host = \"\""), {{4, 8, "routes.rule[0].match.host", "the host is empty"}}},
+      {"HostDot",
+       match("host = \"a.b.\""),
+       {{4, 8, "routes.rule[0].match.host", "the dot at the end is not part of a host", "a.b"}}},
+      {"HostSpace", match("host = \"a b\""), {{4, 8, "routes.rule[0].match.host", "\"a b\" is not a host"}}},
+      {"HeaderName",
+       match("headers = { \"a b\" = \"1\" }"),
+       {{4, 13, "routes.rule[0].match.headers.\"a b\"", "\"a b\" is not a header name"}}},
+      {"HeaderTwice",
+       match("headers = { A = \"1\", a = \"1\" }"),
+       {{4, 22, "routes.rule[0].match.headers.a", "the header \"a\" is named twice"}}},
+      {"HeaderValue",
+       match("headers = { a = \" 1\" }"),
+       {{4, 13, "routes.rule[0].match.headers.a",
+         "no header can have this value: it contains a control character or space around it"}}},
+      // URLs
+      {"UrlScheme",
+       url("https://h"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme \"https\" is not supported"}}},
+      {"UrlNoScheme", url("h:80"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "http://h:80"}}},
+      {"UrlPath", url("/run/s"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "unix:/run/s"}}},
+      {"UrlEmpty", url(""), {{5, 7, "routes.rule[0].upstreams[0].url", "the URL is empty"}}},
+      {"UrlNoHost", url("http://:80"), {{5, 7, "routes.rule[0].upstreams[0].url", "the host is missing"}}},
+      {"UrlPort", url("http://h:0"), {{5, 7, "routes.rule[0].upstreams[0].url", "\"0\" is not a port"}}},
+      {"UrlUser",
+       url("http://a@h"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "a user name or password has no place here"}}},
+      {"UrlQuery",
+       url("http://h/?a"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "a query or fragment has no place here"}}},
+      {"UrlDots",
+       url("http://h/a/../b"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "the path contains a \".\" or \"..\" segment"}}},
+      {"UrlSpace",
+       url("http://h/a b"),
+       {{5, 7, "routes.rule[0].upstreams[0].url",
+         "the path contains characters that a URL path cannot have unless percent-encoded"}}},
+      {"UrlAddress",
+       url("http://1.2.3.400"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "\"1.2.3.400\" is neither a host name nor an IP address"}}},
+      {"UrlBareV6",
+       url("http://::1/x"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "an IPv6 address needs brackets", "http://[::1]/x"}}},
+      // Rules and upstreams
+      {"NoUpstreams",
+       "[[routes.rule]]\nname = \"r\"\n",
+       {{1, 1, "routes.rule[0].upstreams", "the rule has no upstreams"}}},
+      {"NoName", "[[routes.rule]]\n" + up, {{1, 1, "routes.rule[0].name", "\"name\" is missing in [[routes.rule]]"}}},
+      {"NoUrl",
+       "[[routes.rule]]\nname = \"r\"\n[[routes.rule.upstreams]]\nname = \"u\"\n",
+       {{3, 1, "routes.rule[0].upstreams[0].url", "\"url\" is missing in [[routes.rule.upstreams]]"}}},
+      {"EmptyName", "[[routes.rule]]\nname = \"\"\n" + up, {{2, 8, "routes.rule[0].name", "\"\" cannot be a name"}}},
+      {"RuleTwice", route + route, {{7, 8, "routes.rule[1].name", "the rule name \"r\" is already taken on line 2"}}},
+      {"UpstreamTwice",
+       route + up,
+       {{7, 8, "routes.rule[0].upstreams[1].name", "the upstream \"u\" is in this rule already, on line 4"}}},
+      {"UpstreamTwoUrls",
+       url("http://h") + "[[routes.rule]]\nname = \"s\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"http://i\"\n",
+       {{10, 7, "routes.rule[1].upstreams[0].url", "the upstream \"u\" has another URL on line 5: \"http://h\""}}},
+      // Several at once, in order of position
+      {"Several",
+       "[server]\nworkers = -1\nvia = 1\n[routes]\nx = 1\n",
+       {{2, 11, "server.workers", "-1 is out of range"},
+        {3, 7, "server.via", "wrong type: the integer 1"},
+        {4, 1, "routes.rule", "no routes: there is nothing to serve"},
+        {5, 1, "routes.x", "unknown key \"x\" in [routes]"}}},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BadConfigTest, testing::ValuesIn(bad_configs()),
+                         [](const auto& instance) { return instance.param.name; });
+
+TEST(Load, SyntaxErrorsHaveAPosition) {
+  const auto loaded = load_text("[server]\nbind = \n", "x");
+  ASSERT_FALSE(loaded);
+  ASSERT_EQ(loaded.error().size(), 1U);
+  EXPECT_EQ(loaded.error().front().line, 2U);
+  EXPECT_THAT(loaded.error().front().message, HasSubstr("syntax: "));
+  EXPECT_EQ(loaded.error().front().source_line, "bind = ");
+}
+
+TEST(Load, DefaultsAreThoseOfTheSchema) {
+  const auto loaded = load_text(kRoute, "x");
+  ASSERT_TRUE(loaded);
+  EXPECT_THAT(loaded->warnings, IsEmpty());
+  const Config& config = loaded->config;
+  EXPECT_EQ(config.source, "x");
+  ASSERT_EQ(config.server.bind.size(), 1U);
+  EXPECT_EQ(config.server.bind[0].host, "127.0.0.1");
+  EXPECT_EQ(config.server.bind[0].port, 8080);
+  EXPECT_EQ(config.server.workers, 0U);
+  EXPECT_EQ(config.server.max_connections, 0U);
+  EXPECT_EQ(config.server.target_max_bytes, 8192U);
+  EXPECT_EQ(config.server.header_max_bytes, 32768U);
+  EXPECT_EQ(config.server.header_max_count, 100U);
+  EXPECT_EQ(config.server.body_max_bytes, 0U);
+  EXPECT_EQ(config.server.header_timeout, 10000ms);
+  EXPECT_EQ(config.server.body_timeout, 30000ms);
+  EXPECT_EQ(config.server.body_min_bytes_per_second, 64U);
+  EXPECT_EQ(config.server.idle_timeout, 60000ms);
+  EXPECT_EQ(config.server.write_timeout, 30000ms);
+  EXPECT_EQ(config.server.drain_timeout, 30000ms);
+  EXPECT_EQ(config.server.via, "dao");
+  EXPECT_EQ(config.server.forwarded, Forwarded::both);
+  EXPECT_THAT(config.server.trusted_proxies.blocks, IsEmpty());
+  EXPECT_FALSE(config.server.trusted_proxies.unix_sockets);
+  EXPECT_FALSE(config.server.proxy_status_details);
+  EXPECT_EQ(config.proxy.defaults.connect_timeout, 1000ms);
+  EXPECT_EQ(config.proxy.defaults.first_byte_timeout, 30000ms);
+  EXPECT_EQ(config.proxy.defaults.read_timeout, 30000ms);
+  EXPECT_EQ(config.proxy.defaults.total_timeout, 0ms);
+  EXPECT_EQ(config.proxy.defaults.retries, 1U);
+  EXPECT_TRUE(config.proxy.defaults.retry_on.connect_failure);
+  EXPECT_TRUE(config.proxy.defaults.retry_on.connection_lost);
+  EXPECT_TRUE(config.proxy.defaults.retry_on.status_5xx);
+  EXPECT_EQ(config.proxy.retry_budget_percent, 20U);
+  EXPECT_EQ(config.proxy.retry_budget_min_per_second, 10U);
+  EXPECT_EQ(config.proxy.response_header_max_bytes, 65536U);
+  EXPECT_EQ(config.proxy.interim_responses_max, 16U);
+  EXPECT_EQ(config.proxy.pool_max_idle, 256U);
+  EXPECT_EQ(config.proxy.pool_idle_timeout, 60000ms);
+  EXPECT_THAT(config.dns.servers, IsEmpty());
+  EXPECT_EQ(config.dns.timeout, 2000ms);
+  EXPECT_EQ(config.dns.min_ttl, 1000ms);
+  EXPECT_EQ(config.dns.max_ttl, 300000ms);
+  EXPECT_FALSE(config.telemetry.prometheus_bind);
+  EXPECT_EQ(config.telemetry.access_log.path, "");
+  EXPECT_EQ(config.telemetry.access_log.format, AccessLogFormat::json);
+  EXPECT_EQ(config.telemetry.access_log.buffer_bytes, 1048576U);
+  EXPECT_EQ(config.telemetry.log_level, LogLevel::info);
+  ASSERT_EQ(config.rules.size(), 1U);
+  EXPECT_EQ(config.rules[0].policy, Policy::round_robin);
+  EXPECT_THAT(config.rules[0].match.hosts, IsEmpty());
+  ASSERT_EQ(config.rules[0].upstreams.size(), 1U);
+  EXPECT_EQ(config.rules[0].upstreams[0].weight, 1U);
+}
+
+TEST(Load, RulesOverrideProxyWhereverItStands) {
+  const auto loaded =
+      load_text(std::string("[[routes.rule]]\nname = \"r\"\n[routes.rule.proxy]\nretries = 0\nretry_on = []\n") +
+                    std::string(kUpstreams) + "[proxy]\nretries = 2\nconnect_timeout_ms = 7\n",
+                "x");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->config.proxy.defaults.retries, 2U);
+  EXPECT_EQ(loaded->config.rules[0].proxy.retries, 0U);
+  EXPECT_EQ(loaded->config.rules[0].proxy.connect_timeout, 7ms);
+  EXPECT_FALSE(loaded->config.rules[0].proxy.retry_on.status_5xx);
+}
+
+TEST(Load, AnUpstreamNamedTwiceIsOneUpstream) {
+  const auto loaded =
+      load_text(url("http://H:80/") + "weight = 5\n" + "[[routes.rule]]\nname = \"s\"\n" + "match.host = \"a\"\n" +
+                    "[[routes.rule.upstreams]]\nname = \"v\"\nurl = \"unix:///s\"\n" + std::string(kUpstreams),
+                "x");
+  ASSERT_TRUE(loaded);
+  const Config& config = loaded->config;
+  ASSERT_EQ(config.upstreams.size(), 2U);
+  EXPECT_EQ(config.upstreams[0].name, "u");
+  EXPECT_EQ(config.upstreams[1].url.socket_path, "/s");
+  EXPECT_EQ(config.rules[0].upstreams[0].weight, 5U);
+  EXPECT_EQ(config.rules[1].upstreams[0].index, 1U);
+  EXPECT_EQ(config.rules[1].upstreams[1].index, 0U);
+}
+
+TEST(Load, WarnsOfRulesThatNothingReaches) {
+  const auto text = match("path_prefix = \"/a\"") + "[[routes.rule]]\nname = \"s\"\nmatch.path_exact = \"/ab\"\n" +
+                    std::string(kUpstreams);
+  const auto loaded = load_text(text, "x");
+  ASSERT_TRUE(loaded);
+  ASSERT_EQ(loaded->warnings.size(), 1U);
+  EXPECT_EQ(loaded->warnings[0].severity, Severity::warning);
+  EXPECT_EQ(loaded->warnings[0].line, 8U);
+  EXPECT_EQ(loaded->warnings[0].message,
+            "no request reaches the rule \"s\": the rule \"r\" on line 1 takes everything it matches");
+}
+
+TEST(Load, ListsAHundredErrorsAndCountsTheRest) {
+  std::string text = "[server]\n";
+  for (int i = 0; i < 250; ++i) text += "zz" + std::to_string(i) + " = 1\n";
+  const auto loaded = load_text(text + std::string(kRoute), "x");
+  ASSERT_FALSE(loaded);
+  ASSERT_EQ(loaded.error().size(), 101U);
+  EXPECT_EQ(loaded.error().back().message, "150 more are not listed");
+}
+
+TEST(Load, BoundsTheSizeAndDepthOfTheText) {
+  const auto large = load_text(std::string(kMaxFileBytes + 1, '#'), "x");
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().front().message, "the file is too large");
+  for (const std::string_view part : {"[", "{a=", "a.", "[a.", "[[", "\"\".", "a={b."}) {
+    std::string bomb = "a = ";
+    while (bomb.size() < 1'000'000) bomb += part;
+    EXPECT_FALSE(load_text(bomb, "x")) << part;
+    EXPECT_FALSE(load_text(bomb.substr(4), "x")) << part;
+  }
+  // Brackets and dots in strings and comments are no nesting.
+  const std::string harmless =
+      "# " + std::string(99, '[') + "\n" + server("via = \"" + std::string(99, '.') + "\" # \"[");
+  EXPECT_TRUE(load_text(harmless, "x"));
+}
+
+TEST(LoadFile, SaysWhyAFileCannotBeRead) {
+  const auto missing = load_file("/nonexistent/dao.toml");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().front().message, "cannot open: No such file or directory");
+  EXPECT_EQ(missing.error().front().line, 0U);
+  const auto directory = load_file(std::filesystem::temp_directory_path());
+  ASSERT_FALSE(directory);
+  EXPECT_EQ(directory.error().front().message, "is a directory");
+}
+
+TEST(LoadFile, LoadsTheConfigsOfTheRepository) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "configs")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++count;
+    const auto loaded = load_file(entry.path());
+    EXPECT_TRUE(loaded.has_value()) << entry.path() << ": " << (loaded ? "" : loaded.error().front().message);
+    if (loaded) {
+      EXPECT_THAT(loaded->warnings, IsEmpty()) << entry.path();
+    }
+  }
+  EXPECT_GE(count, 2U);
+}
+
+}  // namespace
+}  // namespace dao::config

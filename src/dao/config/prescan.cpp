@@ -1,0 +1,78 @@
+#include "dao/config/prescan.h"
+
+#include "dao/config/utf8.h"
+
+namespace dao::config {
+namespace {
+
+// Past the string that starts at `at` (which holds its quote). A string that does not end takes the rest of its line,
+// or of the text when it is a multi-line one.
+std::size_t skip_string(std::string_view text, std::size_t at) {
+  const char quote = text[at];
+  const std::string_view triple = text.substr(at, 3);
+  const bool multi_line = triple.size() == 3 && triple[1] == quote && triple[2] == quote;
+  for (std::size_t i = at + (multi_line ? 3 : 1); i < text.size(); ++i) {
+    if (text[i] == '\\' && quote == '"') {
+      ++i;
+    } else if (text[i] == quote && !multi_line) {
+      return i + 1;
+    } else if (multi_line && text.substr(i).starts_with(triple)) {
+      i += 3;
+      while (i < text.size() && text[i] == quote) ++i;  // up to two quotes may stand before the closing three
+      return i;
+    } else if (text[i] == '\n' && !multi_line) {
+      return i;
+    }
+  }
+  return text.size();
+}
+
+}  // namespace
+
+std::optional<SyntaxError> prescan(std::string_view text, std::size_t max_depth) {
+  const auto refuse = [&](std::size_t offset, const char* message) {
+    return SyntaxError{position_at(text, offset), message};
+  };
+  if (const auto offset = find_invalid_utf8(text)) return refuse(*offset, "syntax: a byte that is not UTF-8");
+
+  std::size_t brackets = 0;
+  std::size_t parts = 1;
+  std::size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0;  // a byte order mark
+  while (i < text.size()) {
+    switch (text[i]) {
+      case '"':
+      case '\'':
+        i = skip_string(text, i);
+        continue;
+      case '#':
+        while (i < text.size() && text[i] != '\n') ++i;
+        continue;
+      case '[':
+      case '{':
+        parts = 1;
+        if (++brackets > max_depth) return refuse(i, "nested too deeply");
+        break;
+      case ']':
+      case '}':
+        parts = 1;
+        if (brackets > 0) --brackets;
+        break;
+      case '.':
+        if (++parts > max_depth) return refuse(i, "nested too deeply");
+        break;
+      case '=':
+      case ',':
+      case '\n':
+        parts = 1;
+        break;
+      default:
+        if (static_cast<unsigned char>(text[i]) >= 0x80) {
+          return refuse(i, "syntax: a character outside ASCII needs a string around it");
+        }
+    }
+    ++i;
+  }
+  return std::nullopt;
+}
+
+}  // namespace dao::config

@@ -1,0 +1,26 @@
+// A guard in front of the TOML parser: refuses, in one pass and without allocation, text that the library should not
+// see.
+//  - Bytes that are not UTF-8: the library would place the error only roughly.
+//  - Deep nesting: it recurses into arrays and inline tables, and its tree of tables, as deep as a dotted key is long,
+//  is
+//    destroyed recursively.
+//  - Characters outside ASCII that are neither in a string nor in a comment: never valid in TOML 1.0, and toml++ 3.3
+//  has
+//    undefined behaviour on some of them (is_non_ascii_horizontal_whitespace reaches its "unreachable" for
+//    U+00A1..U+0499).
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+#include "dao/config/document.h"
+
+namespace dao::config {
+
+// The first such place. Knows TOML's comments and four kinds of string. `max_depth`: the most brackets open at once,
+// and the most parts of one dotted key; on text that is not TOML the count is still an upper bound of what the parser
+// would nest.
+[[nodiscard]] std::optional<SyntaxError> prescan(std::string_view text, std::size_t max_depth);
+
+}  // namespace dao::config

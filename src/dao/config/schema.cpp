@@ -1,0 +1,440 @@
+#include "dao/config/schema.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dao/config/address.h"
+#include "dao/config/draft.h"
+#include "dao/config/match_values.h"
+#include "dao/config/schema_rows.h"
+#include "dao/config/url.h"
+
+namespace dao::config {
+namespace {
+
+constexpr std::size_t kMaxItems = 64;  // of lists that are compared each with each
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr Range kTimeout = {1, kDayMs};
+constexpr Range kOptionalTimeout = {0, kDayMs};
+
+constexpr std::array kForwarded = {
+    Named<Forwarded>{"both", Forwarded::both, "`X-Forwarded-*` and RFC 7239 `Forwarded`"},
+    Named<Forwarded>{"x-forwarded", Forwarded::x_forwarded, "`X-Forwarded-For`, `-Proto` and `-Host` only"},
+    Named<Forwarded>{"forwarded", Forwarded::forwarded, "RFC 7239 `Forwarded` only"},
+    Named<Forwarded>{"off", Forwarded::off, "none"},
+};
+constexpr std::array kRetryOn = {
+    Named<bool RetryOn::*>{"connect-failure", &RetryOn::connect_failure, "no connection could be made; any method"},
+    Named<bool RetryOn::*>{"connection-lost", &RetryOn::connection_lost,
+                           "the connection was lost before any answer; idempotent methods"},
+    Named<bool RetryOn::*>{"5xx", &RetryOn::status_5xx, "the answer was a 5xx; safe methods"},
+};
+constexpr std::array kAccessLogFormats = {
+    Named<AccessLogFormat>{"json", AccessLogFormat::json, "one JSON object per line"},
+    Named<AccessLogFormat>{"combined", AccessLogFormat::combined, "the combined log format"},
+};
+constexpr std::array kLogLevels = {
+    Named<LogLevel>{"debug", LogLevel::debug, "everything"},
+    Named<LogLevel>{"info", LogLevel::info, "start, stop and changes of state"},
+    Named<LogLevel>{"warning", LogLevel::warning, "what an operator should look at"},
+    Named<LogLevel>{"error", LogLevel::error, "what an operator must act on"},
+};
+constexpr std::array kPolicies = {
+    Named<Policy>{"round-robin", Policy::round_robin, "in turn, in proportion to the weights"},
+    Named<Policy>{"random", Policy::random, "at random, in proportion to the weights"},
+    Named<Policy>{"least-connections", Policy::least_connections,
+                  "the one with the fewest requests in progress, in proportion to the weights"},
+};
+
+constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port" or "unix:/path")";
+constexpr std::string_view kBindPattern = "^(unix:/.+|.*:[0-9]{1,5})$";
+constexpr std::string_view kNameForm = "printable ASCII characters, at most 128";
+
+Key with_example(Key key, std::string_view example) {
+  key.example = example;
+  return key;
+}
+
+Parsed<std::optional<Address>> parse_optional_bind(std::string_view text) {
+  return parse_bind(text);
+}
+
+Parsed<std::optional<std::string>> parse_optional_path(std::string_view text) {
+  return parse_path(text);
+}
+
+void store_trusted_proxies(void* object, const Value& value, Objections& objections) {
+  auto& trusted = field_of<&Server::trusted_proxies>(object);
+  for (std::size_t i = 0; i < value.texts.size(); ++i) {
+    if (value.texts[i].text == "unix") {
+      trusted.unix_sockets = true;
+    } else if (auto block = parse_address_block(value.texts[i].text)) {
+      trusted.blocks.push_back(*block);
+    } else {
+      objections.object(i, std::move(block.error()));
+    }
+  }
+}
+
+void store_headers(void* object, const Value& value, Objections& objections) {
+  auto& headers = field_of<&Match::headers>(object);
+  for (std::size_t i = 0; i < value.texts.size(); ++i) {
+    auto header = parse_header_match(value.texts[i].name, value.texts[i].text);
+    if (!header) {
+      objections.object(i, std::move(header.error()));
+    } else if (std::ranges::find(headers, header->name, &HeaderMatch::name) != headers.end()) {
+      objections.object(i, {.message = "the header " + in_quotes(header->name) + " is named twice",
+                            .expected = "each header once; names of headers are case-insensitive"});
+    } else {
+      headers.push_back(*std::move(header));
+    }
+  }
+}
+
+Table server_table() {
+  Table table{.name = "server", .doc = "The client side: where DAO listens, and what a client may do."};
+  table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::server>(draft); };
+
+  Key bind =
+      texts<parse_bind, &Server::bind>(Kind::text_or_list, "bind", kBindForm,
+                                       "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets the "
+                                       "kernel pick one.");
+  bind.fallback = std::vector<std::string_view>{"127.0.0.1:8080"};
+  bind.min_items = 1;
+  bind.max_items = kMaxItems;
+  bind.unique_items = false;
+  bind.pattern = kBindPattern;
+  bind.example = R"(["0.0.0.0:80", "[::]:80"])";
+
+  Key via = text<parse_token, &Server::via>(
+      "via", "an HTTP token", "The name DAO gives itself in `Via` (RFC 9110 section 7.6.3) and `Proxy-Status`.");
+  via.fallback = std::string_view("dao");
+  via.pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
+  Key trusted{
+      .name = "trusted_proxies",
+      .kind = Kind::text_list,
+      .doc =
+          "Peers whose own forwarding headers (`X-Forwarded-*`, `Forwarded`) are believed and continued; those of "
+          "all other peers are removed. `unix` stands for every peer on a unix socket.",
+      .fallback = std::vector<std::string_view>{},
+      .form = R"("192.0.2.7", "10.0.0.0/8" or "unix")",
+      .unique_items = true,
+      .example = R"(["10.0.0.0/8", "2001:db8::/32"])",
+      .store = store_trusted_proxies};
+
+  table.keys = {
+      bind,
+      integer<&Server::workers>("workers", 0, {0, 1024}, "", "Worker threads; 0 = one per CPU."),
+      integer<&Server::max_connections>(
+          "max_connections", 0, {0, 10'000'000}, "",
+          "Client connections at once; more get a 503 with `Retry-After`. 0 = as many as the "
+          "limit on file descriptors allows."),
+      integer<&Server::target_max_bytes>("target_max_bytes", 8192, {64, 1 << 20}, "bytes",
+                                         "The longest request target; a longer one gets a 414."),
+      integer<&Server::header_max_bytes>("header_max_bytes", 32768, {256, 1 << 20}, "bytes",
+                                         "The largest request head; a larger one gets a 431."),
+      integer<&Server::header_max_count>("header_max_count", 100, {1, 10'000}, "",
+                                         "The most header lines in a request; more get a 431."),
+      integer<&Server::body_max_bytes>("body_max_bytes", 0, {0, std::int64_t{1} << 50}, "bytes",
+                                       "The largest request body; a larger one gets a 413. 0 = no limit."),
+      integer<&Server::header_timeout>(
+          "header_timeout_ms", 10'000, kTimeout, "ms",
+          "How long a whole request head may take, from its first byte, or from the accept for the "
+          "first one; then 408."),
+      integer<&Server::body_timeout>("body_timeout_ms", 30'000, kTimeout, "ms",
+                                     "The longest gap between two reads of a request body; then 408."),
+      integer<&Server::body_min_bytes_per_second>("body_min_bytes_per_second", 64, {0, 1 << 30}, "bytes per second",
+                                                  "The slowest average at which a request body may arrive, once "
+                                                  "`body_timeout_ms` has passed; slower ones get a 408. 0 = off."),
+      integer<&Server::idle_timeout>("idle_timeout_ms", 60'000, kTimeout, "ms",
+                                     "How long a keep-alive connection may wait for its next request."),
+      integer<&Server::write_timeout>("write_timeout_ms", 30'000, kTimeout, "ms",
+                                      "How long a client may leave a response unread before its connection is closed."),
+      integer<&Server::drain_timeout>("drain_timeout_ms", 30'000, kOptionalTimeout, "ms",
+                                      "How long a stopping DAO lets requests in progress finish; 0 = not at all."),
+      via,
+      choice<kForwarded, &Server::forwarded>("forwarded", "both", "Which headers tell the backend about the client."),
+      trusted,
+      boolean<&Server::proxy_status_details>(
+          "proxy_status_details", false,
+          "Adds `details` to the `Proxy-Status` of DAO's own errors; tells clients about "
+          "the inside."),
+  };
+  return table;
+}
+
+// The keys that [proxy] and [routes.rule.proxy] have in common; `Path` leads from the object of the table to its
+// ProxySettings.
+template <auto... Path>
+std::vector<Key> proxy_settings_keys() {
+  return {
+      integer<Path..., &ProxySettings::connect_timeout>("connect_timeout_ms", 1000, kTimeout, "ms",
+                                                        "How long connecting to an upstream may take; then 504."),
+      integer<Path..., &ProxySettings::first_byte_timeout>(
+          "first_byte_timeout_ms", 30'000, kTimeout, "ms",
+          "How long an upstream may take from the sent request to the first byte of its response; then 504."),
+      integer<Path..., &ProxySettings::read_timeout>("read_timeout_ms", 30'000, kTimeout, "ms",
+                                                     "The longest gap between two reads of a response body; then the "
+                                                     "client's connection is aborted."),
+      integer<Path..., &ProxySettings::total_timeout>(
+          "total_timeout_ms", 0, kOptionalTimeout, "ms",
+          "How long a request may take with all its retries; then 504. 0 = no limit."),
+      integer<Path..., &ProxySettings::retries>(
+          "retries", 1, {0, 2}, "", "How often a failed request is tried again, on another upstream if there is one."),
+      switches<kRetryOn, Path..., &ProxySettings::retry_on>(
+          "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx"},
+          "What is tried again; never after a byte of the response was forwarded. An empty list = nothing."),
+  };
+}
+
+Table proxy_table() {
+  Table table{.name = "proxy", .doc = "The backend side: timeouts, retries and connection pools."};
+  table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::proxy>(draft); };
+  table.keys = proxy_settings_keys<&Proxy::defaults>();
+  const std::vector<Key> own = {
+      integer<&Proxy::retry_budget_percent>(
+          "retry_budget_percent", 20, {0, 100}, "percent",
+          "Retries may be at most this share of requests, so that they cannot become a storm."),
+      integer<&Proxy::retry_budget_min_per_second>(
+          "retry_budget_min_per_second", 10, {0, 1'000'000}, "retries per second",
+          "Retries that are always within the budget, however few requests there are."),
+      integer<&Proxy::response_header_max_bytes>("response_header_max_bytes", 65'536, {256, 1 << 20}, "bytes",
+                                                 "The largest response head an upstream may send; then 502."),
+      integer<&Proxy::interim_responses_max>("interim_responses_max", 16, {0, 1000}, "",
+                                             "The most 1xx responses before the final one; then 502."),
+      integer<&Proxy::pool_max_idle>("pool_max_idle", 256, {0, 100'000}, "",
+                                     "Idle connections kept per upstream and worker; 0 = none."),
+      integer<&Proxy::pool_idle_timeout>("pool_idle_timeout_ms", 60'000, kTimeout, "ms",
+                                         "How long a connection to an upstream is kept while idle."),
+  };
+  table.keys.insert(table.keys.end(), own.begin(), own.end());
+  return table;
+}
+
+Table dns_table() {
+  Table table{.name = "dns", .doc = "How the host names of upstreams are resolved."};
+  table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::dns>(draft); };
+  Key servers =
+      texts<parse_name_server, &Dns::servers>(Kind::text_list, "servers", R"("ip:port" or "[ipv6]:port")",
+                                              "DNS servers to ask; empty = the system's. Without a port, 53.");
+  servers.fallback = std::vector<std::string_view>{};
+  servers.example = R"(["192.0.2.53:53"])";
+  table.keys = {
+      servers,
+      integer<&Dns::timeout>("timeout_ms", 2000, {1, 600'000}, "ms", "How long resolving a name may take; then 504."),
+      integer<&Dns::min_ttl>("min_ttl_ms", 1000, kOptionalTimeout, "ms",
+                             "An answer is used at least this long, whatever its TTL says."),
+      integer<&Dns::max_ttl>("max_ttl_ms", 300'000, kTimeout, "ms",
+                             "An answer is used at most this long; not less than `min_ttl_ms`."),
+  };
+  return table;
+}
+
+Table telemetry_table() {
+  Table access_log{.name = "access_log", .doc = "One line per request."};
+  access_log.enter = [](void* telemetry) -> void* { return &field_of<&Telemetry::access_log>(telemetry); };
+  Key path =
+      text<parse_log_path, &AccessLog::path>("path", "a path of a file",
+                                             "Where the access log goes: a file, `-` for standard output, or the empty "
+                                             "text for no access log. SIGUSR1 opens the file anew.");
+  path.fallback = std::string_view("");
+  path.example = R"("/var/log/dao/access.log")";
+  access_log.keys = {
+      path,
+      choice<kAccessLogFormats, &AccessLog::format>("format", "json", "What a line looks like."),
+      integer<&AccessLog::buffer_bytes>(
+          "buffer_bytes", 1 << 20, {4096, 1 << 30}, "bytes",
+          "Lines waiting to be written, per worker; when it is full, lines are dropped and counted "
+          "rather than requests delayed."),
+  };
+
+  Table log{.name = "log", .doc = "DAO's own log, on standard error."};
+  log.enter = [](void* telemetry) -> void* { return telemetry; };
+  log.keys = {
+      choice<kLogLevels, &Telemetry::log_level>("level", "info", "The least important lines that are written.")};
+
+  Table table{.name = "telemetry", .doc = "What DAO tells about itself."};
+  table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::telemetry>(draft); };
+  Key prometheus = text<parse_optional_bind, &Telemetry::prometheus_bind>(
+      "prometheus_bind", kBindForm, "Where `/metrics` (Prometheus), `/livez` and `/ready` are served.");
+  prometheus.absent = "no such listener";
+  prometheus.pattern = kBindPattern;
+  prometheus.example = R"("127.0.0.1:9090")";
+  table.keys = {prometheus};
+  table.tables = {access_log, log};
+  return table;
+}
+
+Table match_table() {
+  Table table{.name = "match",
+              .doc = "Which requests the rule takes: all conditions that are present must hold; none = every request."};
+  table.exclusive = "path_prefix path_exact";
+  table.enter = [](void* rule) -> void* { return &field_of<&RuleDraft::rule, &Rule::match>(rule); };
+
+  Key host = texts<parse_host_pattern, &Match::hosts>(
+      Kind::text_or_list, "host", R"("example.org", "*.example.org" or an IP address)",
+      "Any of these hosts, compared without case and port; `*.example.org` matches every name below example.org, at "
+      "any depth, "
+      "but not example.org itself.");
+  host.absent = "every host";
+  host.min_items = 1;
+  host.example = R"(["example.org", "*.example.org"])";
+
+  Key prefix = text<parse_optional_path, &Match::path_prefix>("path_prefix", R"(a path starting with "/")",
+                                                              "The path of the request starts with these characters: "
+                                                              "`/api` also matches `/api2`, `/api/` does not.");
+  Key exact = text<parse_optional_path, &Match::path_exact>(
+      "path_exact", R"(a path starting with "/")", "The path of the request is exactly this one, without its query.");
+  prefix.example = "\"/api/\"";
+  exact.example = "\"/health\"";
+  for (Key* key : {&prefix, &exact}) {
+    key->absent = "every path";
+    key->pattern = "^/[^?#\\s]*$";
+  }
+
+  Key headers{
+      .name = "headers",
+      .kind = Kind::text_table,
+      .doc = "All of these headers are present with exactly these values; their names are compared without case.",
+      .absent = "whatever the headers are",
+      .form = "the name of a header and its value",
+      .max_items = kMaxItems,
+      .example = R"({ "X-Canary" = "1" })",
+      .store = store_headers};
+  table.keys = {host, prefix, exact, headers};
+  return table;
+}
+
+Table rule_table() {
+  Table proxy{.name = "proxy", .doc = "Overrides of [proxy] for this rule."};
+  proxy.enter = [](void* rule) -> void* { return &field_of<&RuleDraft::rule, &Rule::proxy>(rule); };
+  proxy.keys = proxy_settings_keys<>();
+  for (Key& key : proxy.keys) {
+    key.fallback = std::monostate{};
+    key.absent = "as in [proxy]";
+  }
+
+  Table upstreams{
+      .name = "upstreams",
+      .doc =
+          "The backend servers of the rule, at least one. An upstream that several rules name is one upstream, with "
+          "one pool: its name then stands for the same URL everywhere.",
+      .repeated = true,
+      .missing = "the rule has no upstreams"};
+  upstreams.enter = [](void* rule) -> void* { return &field_of<&RuleDraft::upstreams>(rule).emplace_back(); };
+  Key name = with_example(
+      text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
+      "\"api-1\"");
+  Key url =
+      with_example(text<parse_url, &UpstreamDraft::url>("url", R"("http://host[:port][/base/path]" or "unix:/path")",
+                                                        "Where the upstream is; a base path is put before the path of "
+                                                        "every request. The port is 80 if none is given."),
+                   "\"http://10.0.0.1:8000\"");
+  url.pattern = "^([Hh][Tt][Tt][Pp]://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
+  name.required = true;
+  url.required = true;
+  upstreams.keys = {name, url,
+                    integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
+                                                    "The share of this upstream, relative to the others of the rule.")};
+
+  Table rule{
+      .name = "rule",
+      .doc =
+          "A route. Rules are tried in the order of the file, and the first that matches takes the request; when none "
+          "matches, DAO answers 404.",
+      .repeated = true,
+      .missing = "no routes: there is nothing to serve"};
+  rule.enter = [](void* object) -> void* {
+    auto& draft = *static_cast<Draft*>(object);
+    RuleDraft& added = draft.rules.emplace_back();
+    added.rule.proxy = draft.config.proxy.defaults;  // [proxy] stands before the routes in the schema, so it is loaded
+    return &added;
+  };
+  Key rule_name = with_example(text<parse_name, &RuleDraft::rule, &Rule::name>(
+                                   "name", kNameForm, "The name of the rule in logs and metrics; unique."),
+                               "\"api\"");
+  rule_name.required = true;
+  rule.keys = {rule_name, choice<kPolicies, &RuleDraft::rule, &Rule::policy>("policy", "round-robin",
+                                                                             "How one of the upstreams is chosen.")};
+  rule.tables = {match_table(), proxy, upstreams};
+  return rule;
+}
+
+Table build() {
+  Table routes{.name = "routes", .doc = "Which request goes where."};
+  routes.enter = [](void* draft) -> void* { return draft; };
+  routes.tables = {rule_table()};
+
+  Table root{.name = {}, .doc = "A config file of DAO."};
+  root.enter = [](void* draft) -> void* { return draft; };
+  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), routes};
+  return root;
+}
+
+std::string describe_text(const Key& key) {
+  if (key.choices.empty()) return std::string(key.form);
+  std::string names;
+  for (const Choice& option : key.choices) names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", option.name);
+  return "one of " + names;
+}
+
+}  // namespace
+
+const Table& schema() {
+  static const Table root = build();
+  return root;
+}
+
+std::string describe_value(const Key& key) {
+  switch (key.kind) {
+    case Kind::boolean:
+      return "true or false";
+    case Kind::integer:
+      return fmt::format("an integer from {} to {}{}{}", key.min, key.max, key.unit.empty() ? "" : ", in ",
+                         key.unit == "ms" ? "milliseconds" : key.unit);
+    case Kind::text:
+      return key.choices.empty() ? "a string: " + describe_text(key) : describe_text(key);
+    case Kind::text_list:
+      return "an array of strings: " + describe_text(key);
+    case Kind::text_or_list:
+      return "a string or an array of strings: " + describe_text(key);
+    case Kind::text_table:
+      return "a table of strings: " + describe_text(key);
+  }
+  return {};
+}
+
+std::string default_as_toml(const Key& key) {
+  struct AsToml {
+    std::string operator()(std::monostate) const { return {}; }
+    std::string operator()(bool value) const { return value ? "true" : "false"; }
+    std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
+    std::string operator()(std::string_view value) const { return fmt::format("\"{}\"", value); }
+    std::string operator()(const std::vector<std::string_view>& values) const {
+      std::string items;
+      for (const auto value : values) items += fmt::format("{}\"{}\"", items.empty() ? "" : ", ", value);
+      return "[" + items + "]";
+    }
+  };
+  if (const auto* values = std::get_if<std::vector<std::string_view>>(&key.fallback);
+      values != nullptr && key.kind == Kind::text_or_list && values->size() == 1) {
+    return AsToml{}(values->front());
+  }
+  return std::visit(AsToml{}, key.fallback);
+}
+
+std::string header_of(std::string_view path, const Table& table) {
+  std::string name;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '[') {
+      i = path.find(']', i);
+    } else {
+      name += path[i];
+    }
+  }
+  return table.repeated ? "[[" + name + "]]" : "[" + name + "]";
+}
+
+}  // namespace dao::config
