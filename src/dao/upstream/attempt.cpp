@@ -1,0 +1,258 @@
+#include "dao/upstream/attempt.h"
+
+#include <charconv>
+#include <utility>
+
+#include "dao/rt/join.h"
+
+namespace dao::upstream {
+
+namespace {
+
+using http::BodyPiece;
+using http::FieldId;
+using http::Method;
+using http::h1::ClientConnection;
+
+class Attempt {
+ public:
+  Attempt(const AttemptInput& input, Pool& pool) : in_(input), pool_(pool) {}
+
+  rt::Task<AttemptOutcome> run();
+
+ private:
+  rt::Task<Result<>> send(Pool::Lease& lease);
+  rt::Task<Result<>> receive(ClientConnection& connection);
+  rt::Task<Result<>> read_final_head(ClientConnection& connection);
+  rt::Task<Result<>> forward_response(ClientConnection& connection);
+  rt::Task<Result<>> upload(ClientConnection& connection);
+  rt::Task<Result<>> upload_and_receive(ClientConnection& connection);
+
+  // Nothing of the body was taken from the client beyond what we still have.
+  [[nodiscard]] bool can_replay() const { return in_.exchange.request_body_bytes() == in_.first.bytes.size(); }
+
+  const AttemptInput& in_;
+  Pool& pool_;
+  AttemptOutcome outcome_;
+  Instant sent_at_{};                // when the last bytes of the request left, so far
+  rt::Cancel* receiving_ = nullptr;  // what the waits of the download obey
+  rt::Cancel* uploading_ = nullptr;
+  std::optional<Nanoseconds> keeps_;
+  bool upload_running_ = false;
+};
+
+// "timeout=5" in a Keep-Alive field (RFC 2068 section 19.7.1.1, still what servers send).
+std::optional<Nanoseconds> keep_alive_timeout(const http::ResponseHead& head) {
+  for (const http::Field& field : head.fields) {
+    if (field.id != FieldId::keep_alive) continue;
+    const std::size_t at = field.value.find("timeout=");
+    if (at == std::string_view::npos) continue;
+    const std::string_view digits = field.value.substr(at + 8);
+    std::uint32_t seconds = 0;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), seconds).ec == std::errc{}) {
+      return std::chrono::seconds(seconds);
+    }
+  }
+  return std::nullopt;
+}
+
+// Statuses that say "this server cannot now", as against "nobody will" (501, 505).
+bool is_retryable_status(std::uint16_t status) {
+  return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+rt::Task<AttemptOutcome> Attempt::run() {
+  const Method method = in_.exchange.request().method;
+  bool fresh = false;
+  for (;;) {
+    // A request that must not be sent twice goes only where the kernel says somebody still listens.
+    Result<Pool::Lease> lease = pool_.acquire(fresh, !http::is_idempotent(method));
+    if (!lease) {
+      outcome_.error = lease.error();
+      co_return std::move(outcome_);
+    }
+    outcome_.reused = lease->reused();
+    outcome_.address = lease->address();
+    ClientConnection& connection = lease->connection();
+
+    auto sending = send(*lease);
+    Result<> done = co_await std::move(sending);
+    if (done) {
+      if (in_.first.last) {
+        in_.exchange.watch_client(&in_.cancel);
+        receiving_ = &in_.cancel;
+        auto receiving = receive(connection);
+        done = co_await std::move(receiving);
+      } else {
+        auto both = upload_and_receive(connection);
+        done = co_await std::move(both);
+      }
+    }
+    const bool reusable = done && connection.reusable(in_.response);
+    pool_.release(std::move(*lease), reusable, keeps_);
+    if (done) {
+      outcome_.error = Error{};
+      co_return std::move(outcome_);
+    }
+    outcome_.error = done.error();
+    const bool died_unanswered = outcome_.error.kind == ErrorKind::closed || outcome_.error.kind == ErrorKind::reset;
+    const bool may_send_again = outcome_.error.sent == Sent::nothing || http::is_idempotent(method);
+    const bool stale = outcome_.reused && died_unanswered && outcome_.error.origin == Origin::backend &&
+                       outcome_.status == 0 && !in_.exchange.head_sent() && can_replay() && may_send_again;
+    if (!stale || in_.cancel.requested()) co_return std::move(outcome_);
+    fresh = true;
+  }
+}
+
+rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
+  const Instant began = lease.reused() ? Instant{} : in_.loop.precise_now();
+  const Nanoseconds connecting = lease.reused() ? Nanoseconds::zero() : Nanoseconds(in_.settings.connect_timeout);
+  auto sending = lease.connection().send_request(in_.exchange.request(), in_.base_path, in_.first, connecting,
+                                                 in_.settings.read_timeout, &in_.cancel);
+  Result<> sent = co_await std::move(sending);
+  sent_at_ = in_.loop.precise_now();
+  if (!lease.reused()) {
+    outcome_.measured_connect = true;
+    outcome_.connect = sent_at_ - began;
+    if (!sent && sent.error().sent == Sent::nothing) pool_.count_connect_failure();
+  }
+  co_return sent;
+}
+
+rt::Task<Result<>> Attempt::upload_and_receive(ClientConnection& connection) {
+  rt::Cancel receive_cancel(&in_.cancel);
+  rt::Cancel upload_cancel(&in_.cancel);
+  receiving_ = &receive_cancel;
+  uploading_ = &upload_cancel;
+  upload_running_ = true;
+  in_.exchange.watch_client(&in_.cancel);
+  auto both = rt::join(upload(connection), rt::racing(receive(connection), upload_cancel));
+  const auto [uploaded, received] = co_await std::move(both);
+  // The client's failure explains the other one: it called the download off.
+  if (!uploaded && uploaded.error().origin == Origin::client) co_return uploaded;
+  co_return received;
+}
+
+rt::Task<Result<>> Attempt::upload(ClientConnection& connection) {
+  Result<> result;
+  for (;;) {
+    auto reading = in_.exchange.read_body(uploading_);
+    const Result<BodyPiece> piece = co_await std::move(reading);
+    if (!piece) {
+      result = std::unexpected(piece.error());
+      if (piece.error().origin == Origin::client) receiving_->request();
+      break;
+    }
+    auto sending = connection.send_body(*piece, in_.exchange.request_trailers(), in_.settings.read_timeout, uploading_);
+    const Result<> sent = co_await std::move(sending);
+    sent_at_ = in_.loop.precise_now();
+    if (!sent) {
+      // The backend stopped reading. It may have answered already: the download finds out.
+      result = sent;
+      break;
+    }
+    if (piece->last) {
+      in_.exchange.watch_client(&in_.cancel);
+      break;
+    }
+  }
+  upload_running_ = false;
+  co_return result;
+}
+
+rt::Task<Result<>> Attempt::receive(ClientConnection& connection) {
+  auto reading = read_final_head(connection);
+  const Result<> head = co_await std::move(reading);
+  if (!head) co_return head;
+  outcome_.status = in_.response.status;
+  // The batch's time: when the head arrived, not when its turn came.
+  outcome_.head = in_.loop.now() - sent_at_;
+  if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
+  keeps_ = keep_alive_timeout(in_.response);
+  connection.start_body(in_.response, in_.response_limits);
+  if (in_.hold_back_5xx && is_retryable_status(outcome_.status) && can_replay()) {
+    outcome_.held_back = true;
+    // A short body that is already here leaves the connection usable.
+    const Result<BodyPiece> rest = connection.body().take_buffered();
+    static_cast<void>(rest);
+    co_return Result<>{};
+  }
+  auto forwarding = forward_response(connection);
+  Result<> forwarded = co_await std::move(forwarding);
+  co_return forwarded;
+}
+
+rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
+  const Method method = in_.exchange.request().method;
+  std::uint32_t interim = 0;
+  for (;;) {
+    const Instant deadline = std::max(sent_at_, in_.loop.now()) + in_.settings.first_byte_timeout;
+    auto reading = connection.read_head(in_.response, method, in_.response_limits, deadline, receiving_);
+    const Result<> read = co_await std::move(reading);
+    if (!read) {
+      // While the body is being uploaded the backend's time has not begun.
+      const bool body_still_goes_out =
+          upload_running_ || sent_at_ + in_.settings.first_byte_timeout > in_.loop.precise_now();
+      if (read.error().kind == ErrorKind::timeout_head && body_still_goes_out) continue;
+      co_return read;
+    }
+    if (in_.response.status >= 200) co_return Result<>{};
+    const Error refuse{.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe};
+    if (in_.response.status == 101) {
+      Error error = refuse;
+      error.kind = ErrorKind::unexpected_upgrade;
+      error.detail = "101 that nobody asked for (RFC 9110 15.2.2)";
+      co_return std::unexpected(error);
+    }
+    if (++interim > in_.interim_responses_max) {
+      Error error = refuse;
+      error.detail = "too many interim responses";
+      co_return std::unexpected(error);
+    }
+    http::prepare_response(in_.response, in_.forwarding, {});
+    auto sending = in_.exchange.send_interim(in_.response);
+    const Result<> sent = co_await std::move(sending);
+    if (!sent) co_return sent;
+  }
+}
+
+rt::Task<Result<>> Attempt::forward_response(ClientConnection& connection) {
+  http::h1::BodyReader& body = connection.body();
+  Result<BodyPiece> piece = body.take_buffered();
+  if (!piece) co_return std::unexpected(piece.error());
+  http::prepare_response(in_.response, in_.forwarding, in_.date);
+  const std::span<const http::Field> no_trailers;
+  if (piece->last && !body.trailers().empty()) {
+    // The head goes first, the trailers with the end of the body.
+    auto sending = in_.exchange.send_head(in_.response, in_.response.framing, {piece->bytes, false});
+    const Result<> sent = co_await std::move(sending);
+    if (!sent) co_return sent;
+    auto ending = in_.exchange.send_body({{}, true}, body.trailers());
+    Result<> ended = co_await std::move(ending);
+    co_return ended;
+  }
+  auto sending = in_.exchange.send_head(in_.response, in_.response.framing, *piece);
+  const Result<> sent = co_await std::move(sending);
+  if (!sent) co_return sent;
+  while (!piece->last) {
+    const Instant deadline = in_.loop.now() + in_.settings.read_timeout;
+    auto reading = body.read(deadline, ErrorKind::timeout_body, receiving_);
+    piece = co_await std::move(reading);
+    if (!piece) co_return std::unexpected(piece.error().with_sent(Sent::answered));
+    auto passing = in_.exchange.send_body(*piece, piece->last ? body.trailers() : no_trailers);
+    const Result<> passed = co_await std::move(passing);
+    if (!passed) co_return passed;
+  }
+  co_return Result<>{};
+}
+
+}  // namespace
+
+rt::Task<AttemptOutcome> attempt(AttemptInput input, Pool& pool) {
+  Attempt one(input, pool);
+  auto running = one.run();
+  AttemptOutcome outcome = co_await std::move(running);
+  co_return outcome;
+}
+
+}  // namespace dao::upstream

@@ -1,0 +1,117 @@
+#include "dao/upstream/pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace dao::upstream {
+
+Pool::Pool(rt::Loop& loop, Connector& connector, http::BufferPool& buffers, sense::UpstreamCounters& counters,
+           PoolSettings settings)
+    : loop_(loop), connector_(connector), buffers_(buffers), counters_(counters), settings_(settings) {}
+
+Pool::~Pool() {
+  close_idle();
+}
+
+void Pool::drop_idle(Endpoint& endpoint) {
+  idle_ -= endpoint.idle.size();
+  counters_.connections_idle.subtract(static_cast<std::int64_t>(endpoint.idle.size()));
+  endpoint.idle.clear();
+}
+
+void Pool::set_addresses(const std::vector<net::SocketAddress>& addresses) {
+  std::vector<std::shared_ptr<Endpoint>> updated;
+  for (const net::SocketAddress& address : addresses) {
+    const auto same = std::ranges::find_if(endpoints_, [&](const auto& known) { return known->address == address; });
+    if (same != endpoints_.end()) {
+      updated.push_back(*same);
+    } else {
+      auto endpoint = std::make_shared<Endpoint>();
+      endpoint->address = address;
+      endpoint->text = address.text();
+      updated.push_back(std::move(endpoint));
+    }
+  }
+  for (const auto& endpoint : endpoints_) {
+    if (std::ranges::find(updated, endpoint) != updated.end()) continue;
+    endpoint->gone = true;
+    drop_idle(*endpoint);
+  }
+  endpoints_ = std::move(updated);
+  next_ = 0;
+}
+
+Result<Pool::Lease> Pool::acquire(bool fresh, bool verify) {
+  if (endpoints_.empty()) {
+    return std::unexpected(
+        Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no address for the upstream"});
+  }
+  const std::size_t count = endpoints_.size();
+  if (!fresh && idle_ > 0) {
+    for (std::size_t step = 0; step < count; ++step) {
+      Endpoint& endpoint = *endpoints_[(next_ + step) % count];
+      while (!endpoint.idle.empty()) {
+        std::unique_ptr<http::h1::ClientConnection> connection = std::move(endpoint.idle.back().connection);
+        endpoint.idle.pop_back();
+        --idle_;
+        counters_.connections_idle.subtract();
+        net::Stream& stream = connection->stream();
+        if (stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
+        Lease lease;
+        lease.connection_ = std::move(connection);
+        lease.endpoint_ = endpoints_[(next_ + step) % count];
+        lease.reused_ = true;
+        if (count > 1) next_ = (next_ + step + 1) % count;
+        counters_.connections_active.add();
+        return lease;
+      }
+    }
+  }
+  Lease lease;
+  lease.endpoint_ = endpoints_[next_ % count];
+  next_ = (next_ + 1) % count;
+  counters_.connects.add();
+  Result<std::unique_ptr<net::Stream>> stream = connector_.connect(lease.endpoint_->address);
+  if (!stream) {
+    counters_.connect_failures.add();
+    return std::unexpected(stream.error());
+  }
+  lease.connection_ = std::make_unique<http::h1::ClientConnection>(loop_, std::move(*stream), buffers_);
+  counters_.connections_active.add();
+  return lease;
+}
+
+void Pool::release(Lease lease, bool reusable, std::optional<Nanoseconds> backend_keeps) {
+  counters_.connections_active.subtract();
+  if (!reusable || lease.endpoint_->gone || idle_ >= settings_.max_idle) return;
+  Nanoseconds keep = settings_.idle_timeout;
+  if (backend_keeps) {
+    // The backend counts from when it sent its answer: leave before it does, so that no request meets its close.
+    constexpr Nanoseconds kMargin = std::chrono::seconds(1);
+    keep = std::min(keep, *backend_keeps - kMargin);
+    if (keep <= Nanoseconds::zero()) return;
+  }
+  lease.connection_->become_idle();
+  lease.endpoint_->idle.push_back({std::move(lease.connection_), loop_.now() + keep});
+  ++idle_;
+  counters_.connections_idle.add();
+}
+
+void Pool::sweep() {
+  for (const auto& endpoint : endpoints_) {
+    const std::size_t before = endpoint->idle.size();
+    std::erase_if(endpoint->idle, [this](const Idle& idle) {
+      const net::Stream& stream = idle.connection->stream();
+      return idle.expires <= loop_.now() || stream.may_read() || stream.peer_closed();
+    });
+    const std::size_t closed = before - endpoint->idle.size();
+    idle_ -= closed;
+    counters_.connections_idle.subtract(static_cast<std::int64_t>(closed));
+  }
+}
+
+void Pool::close_idle() {
+  for (const auto& endpoint : endpoints_) drop_idle(*endpoint);
+}
+
+}  // namespace dao::upstream

@@ -1,0 +1,109 @@
+// The keep-alive connections of one worker to one upstream: every resolved address is an endpoint with its own idle
+// connections, used last in first out. One thread.
+//
+// An idle connection that becomes readable is dead (closed, or a backend talking out of turn): it is dropped when it is
+// next looked at, at acquire() or in sweep().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dao/base/clock.h"
+#include "dao/base/error.h"
+#include "dao/http/buffer.h"
+#include "dao/http/h1/client_connection.h"
+#include "dao/net/address.h"
+#include "dao/rt/loop.h"
+#include "dao/sense/shard.h"
+
+namespace dao::upstream {
+
+// Opens streams to backends: sockets in production, in-memory pipes in virtual time.
+class Connector {
+ public:
+  virtual ~Connector() = default;
+  // Begins to connect (net/socket_stream.h: connect). Errors: Origin::backend, Sent::nothing.
+  virtual Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) = 0;
+};
+
+struct PoolSettings {
+  std::size_t max_idle = 256;
+  Nanoseconds idle_timeout = std::chrono::seconds(60);
+};
+
+class Pool {
+  struct Endpoint;
+
+ public:
+  // A connection for one exchange. Give it back with release(); dropping it closes the connection.
+  class Lease {
+   public:
+    Lease() = default;
+    Lease(Lease&&) noexcept = default;
+    Lease& operator=(Lease&&) noexcept = default;
+    ~Lease() = default;
+    [[nodiscard]] http::h1::ClientConnection& connection() const { return *connection_; }
+    [[nodiscard]] bool reused() const { return reused_; }
+    [[nodiscard]] const std::string& address() const { return endpoint_->text; }
+
+   private:
+    friend class Pool;
+    std::unique_ptr<http::h1::ClientConnection> connection_;
+    std::shared_ptr<Endpoint> endpoint_;
+    bool reused_ = false;
+  };
+
+  Pool(rt::Loop& loop, Connector& connector, http::BufferPool& buffers, sense::UpstreamCounters& counters,
+       PoolSettings settings);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  // Endpoints that stay keep their idle connections; those of the others are closed, exchanges under way go on.
+  void set_addresses(const std::vector<net::SocketAddress>& addresses);
+  [[nodiscard]] std::size_t endpoints() const { return endpoints_.size(); }
+
+  // Takes an idle connection, or begins to connect to the next address in turn.
+  //   fresh:  not one that was used before (after such a one turned out to be dead)
+  //   verify: ask the kernel whether an idle connection is still open, for a request that cannot be sent twice
+  // Error: ErrorKind::no_upstream without addresses, else what connect failed with.
+  Result<Lease> acquire(bool fresh, bool verify);
+  // `reusable`: the exchange ended well on both sides. `backend_keeps`: how long the backend said it keeps idle
+  // connections.
+  void release(Lease lease, bool reusable, std::optional<Nanoseconds> backend_keeps);
+
+  // An asynchronous connect came to nothing.
+  void count_connect_failure() { counters_.connect_failures.add(); }
+
+  // Closes idle connections that died or outlived their time. Called about once a second.
+  void sweep();
+  void close_idle();
+
+ private:
+  struct Idle {
+    std::unique_ptr<http::h1::ClientConnection> connection;
+    Instant expires;
+  };
+  struct Endpoint {
+    net::SocketAddress address;
+    std::string text;
+    std::vector<Idle> idle;
+    bool gone = false;  // no longer among the addresses
+  };
+
+  void drop_idle(Endpoint& endpoint);
+
+  rt::Loop& loop_;
+  Connector& connector_;
+  http::BufferPool& buffers_;
+  sense::UpstreamCounters& counters_;
+  PoolSettings settings_;
+  std::vector<std::shared_ptr<Endpoint>> endpoints_;
+  std::size_t next_ = 0;
+  std::size_t idle_ = 0;
+};
+
+}  // namespace dao::upstream
