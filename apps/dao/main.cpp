@@ -1,0 +1,85 @@
+// The `dao` program: its command line, nothing else.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "dao/config/check_report.h"
+#include "dao/config/load.h"
+#include "dao/config/reference.h"
+#include "dao/server/server.h"
+#include "dao/server/version.h"
+#include "dao/telemetry/access_log_format.h"
+#include "dao/telemetry/metrics.h"
+
+namespace {
+
+int run(const std::string& path) {
+  auto loaded = dao::config::load_file(path);
+  if (!loaded) {
+    std::cerr << dao::config::render_text(loaded.error());
+    return 1;
+  }
+  if (!loaded->warnings.empty()) std::cerr << dao::config::render_text(loaded->warnings);
+  return dao::server::run(std::make_shared<const dao::config::Config>(std::move(loaded->config)));
+}
+
+int print_page(const std::string& page) {
+  if (page == "config") {
+    std::cout << dao::config::render_reference();
+  } else if (page == "schema") {
+    std::cout << dao::config::render_json_schema();
+  } else if (page == "metrics") {
+    std::cout << dao::telemetry::render_metrics_reference();
+  } else {
+    std::cout << dao::telemetry::render_access_log_reference();
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"DAO, a reverse proxy that watches its own traffic", "dao"};
+  app.set_version_flag("--version", std::string{dao::server::kVersion});
+  app.get_formatter()->column_width(32);
+  app.require_subcommand(0, 1);
+
+  std::string config_path;
+  const std::string config_help = "the configuration file (TOML; docs/config-reference.md)";
+  app.add_option("-c,--config", config_path, config_help)->type_name("FILE");
+
+  CLI::App* run_command = app.add_subcommand("run", "serve (also: dao --config FILE)");
+  run_command->add_option("-c,--config", config_path, config_help)->type_name("FILE")->required();
+
+  bool json = false;
+  CLI::App* check_command =
+      app.add_subcommand("check", "say what is wrong with a configuration; exit status 1 if anything is");
+  check_command->add_option("-c,--config,file", config_path, config_help)->type_name("FILE")->required();
+  check_command->add_flag("--json", json, "print the findings as JSON");
+
+  std::string page;
+  CLI::App* docs_command = app.add_subcommand("docs", "print a generated reference page");
+  docs_command->add_option("page", page, "config, schema, metrics or access-log")
+      ->required()
+      ->check(CLI::IsMember({"config", "schema", "metrics", "access-log"}));
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    constexpr int kUsage = 2;
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (*check_command) {
+    const auto format = json ? dao::config::ReportFormat::json : dao::config::ReportFormat::text;
+    return dao::config::check(config_path, format, std::cout);
+  }
+  if (*docs_command) return print_page(page);
+  if (config_path.empty()) {
+    std::cerr << app.help();
+    return 2;
+  }
+  return run(config_path);
+}

@@ -1,0 +1,160 @@
+#include "dao/server/error_answer.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace dao::server {
+
+namespace {
+
+ErrorAnswer client_answer(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::closed:
+    case ErrorKind::reset:
+    case ErrorKind::io:
+    case ErrorKind::timeout_write:
+      return {499, "http_request_error", "the client went away"};
+    case ErrorKind::timeout_head:
+      return {408, "http_request_error", "the request head did not arrive in time"};
+    case ErrorKind::timeout_body:
+      return {408, "http_request_error", "the request body did not arrive in time"};
+    case ErrorKind::head_too_large:
+      return {431, "http_request_error", "the request's header fields are too large"};
+    case ErrorKind::target_too_large:
+      return {414, "http_request_error", "the request target is too long"};
+    case ErrorKind::body_too_large:
+      return {413, "http_request_error", "the request body is too large"};
+    case ErrorKind::unsupported:
+      return {501, "http_request_error", "the request uses something that is not supported"};
+    case ErrorKind::version:
+      return {505, "http_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here"};
+    case ErrorKind::expectation:
+      return {417, "http_request_error", "the expectation cannot be met"};
+    case ErrorKind::method_not_allowed:
+      return {405, "http_request_denied", "this method is not allowed here"};
+    case ErrorKind::incomplete:
+      return {400, "http_request_error", "the request was cut short"};
+    default:
+      return {400, "http_request_error", "the request is malformed"};
+  }
+}
+
+ErrorAnswer backend_answer(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::refused:
+      return {502, "connection_refused", "the upstream refused the connection"};
+    case ErrorKind::unreachable:
+      return {502, "destination_ip_unroutable", "the upstream cannot be reached"};
+    case ErrorKind::connect_failed:
+      return {502, "connection_refused", "the connection to the upstream failed"};
+    case ErrorKind::closed:
+    case ErrorKind::reset:
+    case ErrorKind::io:
+      return {502, "connection_terminated", "the upstream closed the connection without an answer"};
+    case ErrorKind::incomplete:
+      return {502, "http_response_incomplete", "the upstream's answer was cut short"};
+    case ErrorKind::malformed:
+    case ErrorKind::unexpected_upgrade:
+      return {502, "http_protocol_error", "the upstream's answer is not valid HTTP"};
+    case ErrorKind::head_too_large:
+      return {502, "http_response_header_section_size", "the upstream's header fields are too large"};
+    case ErrorKind::timeout_connect:
+      return {504, "connection_timeout", "the upstream did not accept the connection in time"};
+    case ErrorKind::timeout_head:
+    case ErrorKind::timeout_body:
+      return {504, "connection_read_timeout", "the upstream did not answer in time"};
+    case ErrorKind::timeout_write:
+      return {504, "connection_write_timeout", "the upstream did not read in time"};
+    case ErrorKind::timeout_total:
+      return {504, "http_response_timeout", "the upstream did not finish in time"};
+    case ErrorKind::dns_timeout:
+      return {504, "dns_timeout", "the upstream's name was not resolved in time"};
+    case ErrorKind::dns_error:
+      return {502, "dns_error", "the upstream's name cannot be resolved"};
+    default:
+      return {502, "proxy_internal_error", "the exchange with the upstream failed"};
+  }
+}
+
+}  // namespace
+
+ErrorAnswer answer_for(const Error& error) {
+  switch (error.origin) {
+    case Origin::client:
+      return client_answer(error.kind);
+    case Origin::backend:
+      return backend_answer(error.kind);
+    case Origin::us:
+    case Origin::config:
+      break;
+  }
+  switch (error.kind) {
+    case ErrorKind::no_route:
+      return {404, "destination_not_found", "no route matches this request"};
+    case ErrorKind::no_upstream:
+      return {503, "destination_unavailable", "no upstream can take this request", true};
+    case ErrorKind::connection_limit:
+      return {503, "connection_limit_reached", "too many connections", true};
+    case ErrorKind::draining:
+      return {503, "proxy_internal_response", "this proxy is shutting down", true};
+    default:
+      return {500, "proxy_internal_error", "the proxy failed"};
+  }
+}
+
+std::string_view reason_phrase(std::uint16_t status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 417:
+      return "Expectation Failed";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 499:
+      return "Client Closed Request";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "";
+  }
+}
+
+std::string error_body(const ErrorAnswer& answer, bool json) {
+  if (json) {
+    return fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"detail":"{}","error":"{}"}})"
+                       "\n",
+                       reason_phrase(answer.status), answer.status, answer.sentence, answer.proxy_status);
+  }
+  return fmt::format("{} {}: {}\n", answer.status, reason_phrase(answer.status), answer.sentence);
+}
+
+bool prefers_json(std::string_view accept) {
+  const std::size_t json = std::min(accept.find("application/json"), accept.find("application/problem+json"));
+  if (json == std::string_view::npos) return false;
+  return json < accept.find("text/");
+}
+
+}  // namespace dao::server

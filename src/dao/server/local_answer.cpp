@@ -1,0 +1,94 @@
+#include "dao/server/local_answer.h"
+
+#include <fmt/core.h>
+
+#include <string>
+
+#include "dao/server/error_answer.h"
+
+namespace dao::server {
+
+namespace {
+constexpr std::string_view kAllowedMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
+constexpr std::string_view kText = "text/plain; charset=utf-8";
+constexpr std::string_view kProblem = "application/problem+json";
+}  // namespace
+
+rt::Task<Result<>> answer(http::Exchange& exchange, http::ResponseHead& response, std::uint16_t status,
+                          std::string_view content_type, std::string_view body, std::string_view date) {
+  response.status = status;
+  response.reason = reason_phrase(status);
+  response.add("Date", date, http::FieldId::date);
+  if (!content_type.empty()) response.add("Content-Type", content_type, http::FieldId::content_type);
+  const bool empty = body.empty();
+  const http::BodyFraming framing =
+      empty ? http::BodyFraming{} : http::BodyFraming{http::BodyFraming::Kind::length, body.size()};
+  auto sending = exchange.send_head(response, framing, {{body.data(), body.size()}, true});
+  Result<> sent = co_await std::move(sending);
+  co_return sent;
+}
+
+rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
+                                     const Error& error) {
+  const ErrorAnswer what = answer_for(error);
+  if (exchange.head_sent()) {
+    exchange.abort();
+    co_return response.status;
+  }
+  constexpr std::uint16_t kClientGone = 499;
+  if (what.status == kClientGone) {
+    exchange.abort();
+    co_return what.status;
+  }
+  // What follows a request that was not understood cannot be understood either.
+  if (error.origin == Origin::client) exchange.close_after();
+
+  response.clear();
+  const http::Field* accept = exchange.request().find(http::FieldId::accept);
+  const bool json = accept != nullptr && prefers_json(accept->value);
+  const std::string body = error_body(what, json);
+  std::string proxy_status = fmt::format("{}; error={}", worker.config->server.via, what.proxy_status);
+  if (worker.config->server.proxy_status_details && !error.detail.empty()) {
+    std::string detail{error.detail};
+    std::erase(detail, '"');
+    std::erase(detail, '\\');
+    proxy_status += fmt::format("; details=\"{}\"", detail);
+  }
+  response.add("Proxy-Status", proxy_status);
+  if (what.retry_after) response.add("Retry-After", "1");
+  if (what.status == 405) response.add("Allow", kAllowedMethods);
+  auto answering = answer(exchange, response, what.status, json ? kProblem : kText, body,
+                          worker.date.at(worker.loop.wall_now()));
+  const Result<> sent = co_await std::move(answering);
+  static_cast<void>(sent);  // a client that went away meanwhile needs no answer
+  co_return what.status;
+}
+
+rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& exchange,
+                                           http::ResponseHead& response) {
+  const http::RequestHead& request = exchange.request();
+  std::string body;
+  std::string_view content_type;
+  if (request.method == http::Method::trace) {
+    content_type = "message/http";
+    body = fmt::format("{} {} HTTP/1.{}\r\n", request.method_text, request.target, request.version_minor);
+    for (const http::Field& field : request.fields) {
+      // RFC 9110 section 9.3.8: not what may be secret.
+      if (http::equals_ignoring_case(field.name, "authorization") || http::equals_ignoring_case(field.name, "cookie") ||
+          http::equals_ignoring_case(field.name, "proxy-authorization")) {
+        continue;
+      }
+      body += fmt::format("{}: {}\r\n", field.name, field.value);
+    }
+    body += "\r\n";
+  } else {
+    response.add("Allow", kAllowedMethods);
+  }
+  constexpr std::uint16_t kOk = 200;
+  auto answering = answer(exchange, response, kOk, content_type, body, worker.date.at(worker.loop.wall_now()));
+  const Result<> sent = co_await std::move(answering);
+  static_cast<void>(sent);
+  co_return kOk;
+}
+
+}  // namespace dao::server

@@ -1,0 +1,26 @@
+// Answers that DAO gives itself.
+#pragma once
+
+#include <string_view>
+
+#include "dao/base/error.h"
+#include "dao/http/exchange.h"
+#include "dao/rt/task.h"
+#include "dao/server/worker_state.h"
+
+namespace dao::server {
+
+// Tells the client of the error, if there is still somebody and something to tell: nothing is sent when the client is
+// gone, and an answer that has already begun is aborted. Returns the status that belongs into the log. `response`: a
+// head to use, cleared here.
+rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
+                                     const Error& error);
+
+// A TRACE or OPTIONS whose Max-Forwards ends here (RFC 9110 sections 9.3.7 and 9.3.8).
+rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response);
+
+// A plain answer. `body` and `content_type` must outlive the call.
+rt::Task<Result<>> answer(http::Exchange& exchange, http::ResponseHead& response, std::uint16_t status,
+                          std::string_view content_type, std::string_view body, std::string_view date);
+
+}  // namespace dao::server

@@ -1,0 +1,275 @@
+#include "dao/server/process_request.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "dao/base/log.h"
+#include "dao/http/forwarding.h"
+#include "dao/server/local_answer.h"
+#include "dao/server/request_journal.h"
+#include "dao/upstream/attempt.h"
+
+namespace dao::server {
+
+namespace {
+
+using http::Exchange;
+using http::RequestHead;
+
+// Bounds the whole exchange, if the operator asked for it.
+class TotalTimeout : private rt::Timer {
+ public:
+  TotalTimeout(rt::Loop& loop, Nanoseconds after, rt::Cancel& cancel) : loop_(loop), cancel_(cancel) {
+    if (after <= Nanoseconds::zero()) return;
+    fire = [](rt::Timer& self) { static_cast<TotalTimeout&>(self).cancel_.request(ErrorKind::timeout_total); };
+    loop_.timers().schedule(*this, loop_.now() + after);
+  }
+  TotalTimeout(const TotalTimeout&) = delete;
+  TotalTimeout& operator=(const TotalTimeout&) = delete;
+  ~TotalTimeout() { loop_.timers().cancel(*this); }
+
+ private:
+  rt::Loop& loop_;
+  rt::Cancel& cancel_;
+};
+
+// A response head that goes back to the worker's spares.
+class BorrowedResponse {
+ public:
+  explicit BorrowedResponse(WorkerState& worker) : worker_(worker), head_(worker.borrow_response_head()) {}
+  BorrowedResponse(const BorrowedResponse&) = delete;
+  BorrowedResponse& operator=(const BorrowedResponse&) = delete;
+  ~BorrowedResponse() { worker_.return_response_head(std::move(head_)); }
+  [[nodiscard]] http::ResponseHead& head() const { return *head_; }
+
+ private:
+  WorkerState& worker_;
+  std::unique_ptr<http::ResponseHead> head_;
+};
+
+bool is_trusted(const config::TrustedProxies& trusted, const net::Peer& peer) {
+  if (peer.is_unix()) return trusted.unix_sockets;
+  return std::ranges::any_of(trusted.blocks, [&peer](const auto& block) { return block.contains(peer.bytes()); });
+}
+
+// The upstreams of one request: which were tried, which is next.
+class Candidates {
+ public:
+  Candidates(WorkerState& worker, Route& route) : worker_(worker), route_(route) {}
+  Candidates(const Candidates&) = delete;
+  Candidates& operator=(const Candidates&) = delete;
+  ~Candidates() {
+    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
+  }
+
+  // The next upstream, or why there is none.
+  Result<std::uint32_t> next() {
+    // Only while the policy looks: other requests of this worker use the same list.
+    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = false;
+    const std::optional<std::size_t> choice =
+        route_.policy->choose(route_.candidates, worker_.in_flight, worker_.random);
+    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
+    if (!choice) {
+      return std::unexpected(
+          Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
+    }
+    if (tried_count_ < tried_.size()) tried_[tried_count_++] = *choice;
+    return route_.candidates[*choice].upstream;
+  }
+  // Somewhere that was not tried yet.
+  [[nodiscard]] bool another_left() const {
+    return tried_count_ < route_.candidates.size() && tried_count_ < tried_.size();
+  }
+
+ private:
+  static constexpr std::size_t kMostTries = 3;
+  WorkerState& worker_;
+  Route& route_;
+  std::array<std::size_t, kMostTries> tried_{};
+  std::size_t tried_count_ = 0;
+};
+
+// Why the failure may be answered by another upstream; nothing if it may not. RFC 9110 section 9.2.2: what is not
+// idempotent is sent again only if nothing of it can have arrived.
+std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& outcome, const config::RetryOn& allowed,
+                                               Exchange& exchange, const http::BodyPiece& first) {
+  if (exchange.head_sent() || exchange.request_body_bytes() != first.bytes.size()) return std::nullopt;
+  if (outcome.held_back) return sense::RetryReason::server_error;
+  if (outcome.error.origin == Origin::client) return std::nullopt;
+  switch (outcome.error.kind) {
+    case ErrorKind::refused:
+    case ErrorKind::unreachable:
+    case ErrorKind::connect_failed:
+    case ErrorKind::timeout_connect:
+    case ErrorKind::no_upstream:
+    case ErrorKind::dns_error:
+    case ErrorKind::dns_timeout:
+      if (allowed.connect_failure && outcome.error.sent == Sent::nothing) return sense::RetryReason::connect_failure;
+      break;
+    case ErrorKind::closed:
+    case ErrorKind::reset:
+      if (!allowed.connection_lost) break;
+      if (outcome.error.sent == Sent::nothing || http::is_idempotent(exchange.request().method)) {
+        return sense::RetryReason::connection_lost;
+      }
+      break;
+    default:
+      break;
+  }
+  return std::nullopt;
+}
+
+// What really happened when the waits were called off.
+Error explain_cancellation(Error error, bool held_back, const rt::Cancel& cancel) {
+  if (!cancel.requested() || (error.kind != ErrorKind::cancelled && !held_back)) return error;
+  if (cancel.why() == ErrorKind::timeout_total) {
+    return {.origin = Origin::backend, .kind = ErrorKind::timeout_total, .sent = error.sent};
+  }
+  return {.origin = Origin::client, .kind = cancel.why(), .sent = error.sent, .detail = "the client went away"};
+}
+
+void log_failure(const config::Config& config, std::uint32_t upstream, const upstream::AttemptOutcome& outcome) {
+  static log::RateLimit limit{5};
+  const Error& error = outcome.error;
+  if (error.origin != Origin::backend) return;
+  log::warning(limit, "upstream failed",
+               {{"upstream", config.upstreams[upstream].name},
+                {"address", outcome.address},
+                {"error", name_of(error.kind)},
+                {"detail", error.detail.empty() ? std::string_view{describe(error)} : error.detail}});
+}
+
+}  // namespace
+
+rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error* rejected) {
+  RequestJournal journal(worker, exchange);
+  const BorrowedResponse response(worker);
+  RequestHead& request = exchange.request();
+
+  // A request that could not be understood is answered, counted and logged; nothing of it goes further.
+  if (rejected != nullptr) {
+    journal.failed(*rejected);
+    auto refusing = answer_error(worker, exchange, response.head(), *rejected);
+    const std::uint16_t refused_with = co_await std::move(refusing);
+    journal.answered(refused_with);
+    co_return;
+  }
+
+  // Are we the last hop?
+  const http::Hops hops = http::count_down_max_forwards(request);
+  if (hops == http::Hops::answer) {
+    auto answering = answer_as_last_hop(worker, exchange, response.head());
+    const std::uint16_t answered_with = co_await std::move(answering);
+    journal.answered(answered_with);
+    co_return;
+  }
+
+  Error failure;
+  if (hops == http::Hops::invalid) {
+    failure = {
+        .origin = Origin::client, .kind = ErrorKind::malformed, .detail = "invalid Max-Forwards (RFC 9110 7.6.2)"};
+  }
+  const std::size_t body_limit = worker.config->server.body_max_bytes;
+  if (body_limit != 0 && request.framing.length > body_limit) {
+    failure = {
+        .origin = Origin::client, .kind = ErrorKind::body_too_large, .detail = "Content-Length above body_max_bytes"};
+  }
+
+  // Route.
+  const std::optional<std::uint32_t> route_number =
+      failure.kind == ErrorKind::none ? worker.routes_by_match.find(request) : std::nullopt;
+  if (failure.kind == ErrorKind::none && !route_number) {
+    failure = {.origin = Origin::us, .kind = ErrorKind::no_route, .detail = "no rule matches"};
+  }
+  http::BodyPiece first{{}, true};
+  if (failure.kind == ErrorKind::none) {
+    journal.matched(*route_number);
+    Result<http::BodyPiece> buffered = exchange.take_buffered_body();
+    if (buffered) {
+      first = *buffered;
+    } else {
+      failure = buffered.error();
+    }
+  }
+  if (failure.kind != ErrorKind::none) {
+    journal.failed(failure);
+    auto refusing = answer_error(worker, exchange, response.head(), failure);
+    const std::uint16_t refused_with = co_await std::move(refusing);
+    journal.answered(refused_with);
+    co_return;
+  }
+
+  // Flow: what the backend is told.
+  if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
+  http::prepare_request(request, worker.forwarding, exchange.peer(),
+                        is_trusted(worker.config->server.trusted_proxies, exchange.peer()), "http");
+
+  const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
+  rt::Cancel cancel;
+  const TotalTimeout total(worker.loop, settings.total_timeout, cancel);
+  worker.retry_budget.request_began();
+  Candidates candidates(worker, worker.routes[*route_number]);
+
+  // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
+  for (std::uint32_t retries = 0;; ++retries) {
+    const Result<std::uint32_t> choice = candidates.next();
+    if (!choice) {
+      failure = choice.error();
+      break;
+    }
+    const bool may_retry =
+        retries < settings.retries && candidates.another_left() && worker.retry_budget.available(worker.loop.now());
+    if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
+      request.add("Host", worker.host_fields[*choice], http::FieldId::host);
+    }
+    upstream::AttemptOutcome outcome;
+    if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
+      outcome.error = *worker.resolution_errors[*choice];
+    } else {
+      worker.in_flight.enter(*choice);
+      auto attempting = upstream::attempt(
+          {.loop = worker.loop,
+           .exchange = exchange,
+           .first = first,
+           .response = response.head(),
+           .settings = settings,
+           .response_limits = worker.response_limits,
+           .interim_responses_max = worker.config->proxy.interim_responses_max,
+           .forwarding = worker.forwarding,
+           .date = worker.date.at(worker.loop.wall_now()),
+           .base_path = worker.config->upstreams[*choice].url.base_path,
+           .cancel = cancel,
+           .hold_back_5xx = may_retry && settings.retry_on.status_5xx && http::is_safe(request.method)},
+          *worker.pools[*choice]);
+      outcome = co_await std::move(attempting);
+      worker.in_flight.leave(*choice);
+    }
+    outcome.error = explain_cancellation(outcome.error, outcome.held_back, cancel);
+    const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, exchange, first);
+    const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
+    failure = outcome.error;
+    if (!complete) log_failure(*worker.config, *choice, outcome);
+    journal.attempted(*choice, std::move(outcome));
+    if (complete) {
+      journal.answered(response.head().status);
+      co_return;
+    }
+    if (!reason || cancel.requested()) break;
+    if (!may_retry) {
+      if (retries < settings.retries && candidates.another_left()) worker.shard.worker().retries_denied.add();
+      break;
+    }
+    worker.retry_budget.spend();
+    worker.shard.record_retry(*choice, *reason);
+  }
+
+  journal.failed(failure);
+  auto answering = answer_error(worker, exchange, response.head(), failure);
+  const std::uint16_t answered_with = co_await std::move(answering);
+  journal.answered(answered_with);
+}
+
+}  // namespace dao::server

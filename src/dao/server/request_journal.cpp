@@ -1,0 +1,103 @@
+#include "dao/server/request_journal.h"
+
+#include <utility>
+
+#include "dao/server/error_answer.h"
+#include "dao/telemetry/request_record.h"
+
+namespace dao::server {
+
+namespace {
+
+// The trace id of a W3C traceparent: 00-<32 hex>-<16 hex>-<2 hex>.
+std::string_view trace_id_of(std::string_view traceparent) {
+  constexpr std::size_t kLength = 55;
+  if (traceparent.size() < kLength || traceparent[2] != '-' || traceparent[35] != '-') return {};
+  return traceparent.substr(3, 32);
+}
+
+std::uint64_t to_count(Nanoseconds value) {
+  return value.count() < 0 ? 0 : static_cast<std::uint64_t>(value.count());
+}
+
+}  // namespace
+
+RequestJournal::RequestJournal(WorkerState& worker, http::Exchange& exchange) : worker_(worker), exchange_(exchange) {
+  worker_.shard.worker().requests_active.add();
+}
+
+void RequestJournal::attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome) {
+  ++attempts_;
+  upstream_ = upstream;
+  sense::FinishedAttempt finished;
+  finished.upstream = upstream;
+  finished.status = outcome.status;
+  // An upstream is not to blame for what the client or we called off.
+  if (outcome.error.origin == Origin::backend) finished.error = outcome.error.kind;
+  finished.reused_connection = outcome.reused;
+  finished.head_ns = to_count(outcome.head);
+  worker_.shard.record(finished);
+  last_ = std::move(outcome);
+}
+
+RequestJournal::~RequestJournal() {
+  worker_.shard.worker().requests_active.subtract();
+  const Instant started = exchange_.started();
+  const Nanoseconds duration = started == Instant{} ? Nanoseconds{} : worker_.loop.precise_now() - started;
+  sense::FinishedRequest finished;
+  finished.route = route_.value_or(sense::kNoRoute);
+  finished.status = status_;
+  finished.request_bytes = exchange_.request_body_bytes();
+  finished.response_bytes = exchange_.response_body_bytes();
+  finished.duration_ns = to_count(duration);
+  worker_.shard.record(finished);
+  if (error_.kind != ErrorKind::none) worker_.shard.record(error_);
+  if (worker_.access_log != nullptr) write_access_log(duration);
+}
+
+void RequestJournal::write_access_log(Nanoseconds duration) const {
+  const http::RequestHead& request = exchange_.request();
+  telemetry::RequestRecord record;
+  record.start = worker_.loop.wall_now() - (worker_.loop.now() - exchange_.started());
+  record.duration_ns = to_count(duration);
+  record.client_address = exchange_.peer().ip_text();
+  record.client_port = exchange_.peer().port();
+  record.method = request.method_text;
+  record.target = request.target;
+  record.host = request.authority;
+  record.protocol = request.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+  record.status = status_;
+  record.request_bytes = exchange_.request_body_bytes();
+  record.response_bytes = exchange_.response_body_bytes();
+  record.reused = exchange_.reused_connection();
+  record.attempts = attempts_;
+  if (route_) record.route = worker_.config->rules[*route_].name;
+  if (upstream_) {
+    record.upstream = worker_.config->upstreams[*upstream_].name;
+    record.upstream_address = last_.address;
+    if (last_.measured_connect) record.connect_ns = to_count(last_.connect);
+    if (last_.status != 0) record.head_ns = to_count(last_.head);
+  }
+  if (error_.kind != ErrorKind::none) {
+    record.error = answer_for(error_).proxy_status;
+    record.error_detail = error_.detail.empty() ? name_of(error_.kind) : error_.detail;
+  }
+  for (const http::Field& field : request.fields) {
+    switch (field.id) {
+      case http::FieldId::referer:
+        record.referer = field.value;
+        break;
+      case http::FieldId::user_agent:
+        record.user_agent = field.value;
+        break;
+      case http::FieldId::traceparent:
+        record.trace_id = trace_id_of(field.value);
+        break;
+      default:
+        break;
+    }
+  }
+  worker_.access_log->write(record);
+}
+
+}  // namespace dao::server

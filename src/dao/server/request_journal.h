@@ -1,0 +1,43 @@
+// What is known of one request for the counters and the access log, gathered along the request path and written once,
+// when the request ends.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "dao/base/error.h"
+#include "dao/http/exchange.h"
+#include "dao/server/worker_state.h"
+#include "dao/upstream/attempt.h"
+
+namespace dao::server {
+
+class RequestJournal {
+ public:
+  RequestJournal(WorkerState& worker, http::Exchange& exchange);
+  RequestJournal(const RequestJournal&) = delete;
+  RequestJournal& operator=(const RequestJournal&) = delete;
+  // Writes.
+  ~RequestJournal();
+
+  void matched(std::uint32_t route) { route_ = route; }
+  void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
+  void answered(std::uint16_t status) { status_ = status; }
+  // Why the client did not get the upstream's answer, or not all of it.
+  void failed(const Error& error) { error_ = error; }
+
+ private:
+  void write_access_log(Nanoseconds duration) const;
+
+  WorkerState& worker_;
+  http::Exchange& exchange_;
+  std::optional<std::uint32_t> route_;
+  std::optional<std::uint32_t> upstream_;
+  upstream::AttemptOutcome last_;
+  std::uint32_t attempts_ = 0;
+  std::uint16_t status_ = 0;
+  Error error_;
+};
+
+}  // namespace dao::server

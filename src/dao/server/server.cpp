@@ -1,0 +1,356 @@
+#include "dao/server/server.h"
+
+#include <fmt/core.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <expected>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "dao/base/log.h"
+#include "dao/net/listener.h"
+#include "dao/net/resolver.h"
+#include "dao/sense/in_flight.h"
+#include "dao/sense/shard.h"
+#include "dao/server/telemetry_service.h"
+#include "dao/server/version.h"
+#include "dao/server/worker.h"
+#include "dao/telemetry/access_log.h"
+#include "dao/telemetry/metrics.h"
+
+namespace dao::server {
+
+namespace {
+
+log::Level level_of(config::LogLevel level) {
+  switch (level) {
+    case config::LogLevel::debug:
+      return log::Level::debug;
+    case config::LogLevel::info:
+      return log::Level::info;
+    case config::LogLevel::warning:
+      return log::Level::warning;
+    case config::LogLevel::error:
+      return log::Level::error;
+  }
+  return log::Level::info;
+}
+
+// Every descriptor the system grants us, and how many there are.
+std::size_t raise_open_files_limit() {
+  rlimit limit{};
+  constexpr std::size_t kUnknown = 1024;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kUnknown;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+// A client connection may need a second descriptor for its upstream; some are for DAO itself.
+std::int64_t connection_limit(const config::Server& server, std::size_t open_files) {
+  if (server.max_connections != 0) return static_cast<std::int64_t>(server.max_connections);
+  constexpr std::size_t kReserve = 128;
+  return static_cast<std::int64_t>(open_files > 2 * kReserve ? (open_files - kReserve) / 2 : open_files / 2);
+}
+
+std::expected<net::SocketAddress, std::string> address_of(const config::Address& address) {
+  const auto parsed = address.kind == config::Address::Kind::unix_socket
+                          ? net::SocketAddress::from_path(address.path)
+                          : net::SocketAddress::from_ip(address.host, address.port);
+  if (!parsed) return std::unexpected("cannot listen on " + address.text + ": not a usable address");
+  return *parsed;
+}
+
+// Every address at once is IPv6 with IPv4 inside; on a machine without IPv6 it is IPv4.
+std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers) {
+  const auto wanted = address_of(address);
+  if (!wanted) return std::unexpected(wanted.error());
+  auto sockets = net::open_listeners(*wanted, workers);
+  const bool any = address.kind == config::Address::Kind::tcp && address.host.empty();
+  if (!sockets && any && access("/proc/net/if_inet6", F_OK) != 0) {
+    const auto v4 = net::SocketAddress::from_ip("0.0.0.0", address.port);
+    if (v4) return net::open_listeners(*v4, workers);
+  }
+  return sockets;
+}
+
+class Process {
+ public:
+  explicit Process(std::shared_ptr<const config::Config> config) : config_(std::move(config)) {}
+
+  int run();
+
+ private:
+  bool open_listeners();
+  bool open_access_log();
+  void start_workers();
+  void start_telemetry();
+  void resolve_upstreams();
+  void wait_for_addresses();
+  int obey_signals();
+  int drain(int first_signal);
+  std::string metrics() const;
+  [[noreturn]] void end_at_once(int status, std::string_view why) const;
+
+  std::shared_ptr<const config::Config> config_;
+  sigset_t signals_{};
+  unsigned worker_count_ = 1;
+  std::size_t open_files_ = 0;
+  std::vector<std::vector<int>> listen_fds_;  // [worker][listener]
+  int telemetry_fd_ = -1;
+  std::vector<std::string> unix_paths_;
+  std::vector<std::string> route_names_;
+  std::vector<std::string> upstream_names_;
+  std::unique_ptr<telemetry::AccessLog> access_log_;
+  std::unique_ptr<sense::InFlight> in_flight_;
+  std::vector<std::unique_ptr<sense::Shard>> shards_;
+  std::unique_ptr<ConnectionLimit> limit_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<net::Resolver> resolver_;
+  std::unique_ptr<TelemetryService> telemetry_;
+  std::atomic<bool> ready_{false};
+
+  std::mutex resolving_mutex_;
+  std::condition_variable resolved_;
+  std::set<std::size_t> unresolved_;
+};
+
+int Process::run() {
+  log::set_level(level_of(config_->telemetry.log_level));
+  sigemptyset(&signals_);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&signals_, signal);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  open_files_ = raise_open_files_limit();
+  worker_count_ =
+      config_->server.workers != 0 ? config_->server.workers : std::max(1U, std::thread::hardware_concurrency());
+  log::info("starting",
+            {{"version", kVersion}, {"config", config_->source}, {"workers", worker_count_}, {"pid", getpid()}});
+  if (!open_listeners() || !open_access_log()) {
+    log::flush();
+    return 1;
+  }
+  start_workers();
+  resolve_upstreams();
+  start_telemetry();
+  wait_for_addresses();
+  ready_ = true;
+  log::info("ready", {{"routes", config_->rules.size()},
+                      {"upstreams", config_->upstreams.size()},
+                      {"max_connections", limit_->most()}});
+  sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", config_->rules.size(),
+             config_->upstreams.size());
+  const int status = obey_signals();
+  log::flush();
+  return status;
+}
+
+bool Process::open_listeners() {
+  listen_fds_.resize(worker_count_);
+  std::vector<std::string> opened;
+  for (const config::Address& bind : config_->server.bind) {
+    auto sockets = open(bind, worker_count_);
+    if (!sockets) {
+      log::error("cannot start", {{"reason", sockets.error()}});
+      return false;
+    }
+    for (std::size_t i = 0; i < worker_count_; ++i) listen_fds_[i].push_back(sockets->fds[i]);
+    if (sockets->address.is_unix()) unix_paths_.push_back(bind.path);
+    log::info("listening", {{"address", sockets->address.text()}});
+  }
+  if (config_->telemetry.prometheus_bind) {
+    auto sockets = open(*config_->telemetry.prometheus_bind, 1);
+    if (!sockets) {
+      log::error("cannot start", {{"reason", sockets.error()}});
+      return false;
+    }
+    telemetry_fd_ = sockets->fds.front();
+    if (sockets->address.is_unix()) unix_paths_.push_back(config_->telemetry.prometheus_bind->path);
+    log::info("telemetry", {{"address", sockets->address.text()}});
+  }
+  return true;
+}
+
+bool Process::open_access_log() {
+  const config::AccessLog& wanted = config_->telemetry.access_log;
+  if (wanted.path.empty()) return true;
+  const auto format = wanted.format == config::AccessLogFormat::json ? telemetry::AccessLogFormat::json
+                                                                     : telemetry::AccessLogFormat::combined;
+  auto opened = telemetry::AccessLog::open({wanted.path, format, wanted.buffer_bytes, worker_count_});
+  if (!opened) {
+    log::error("cannot start", {{"reason", fmt::format("cannot open the access log {}: {}", wanted.path,
+                                                       std::strerror(opened.error().sys_errno))}});
+    return false;
+  }
+  access_log_ = std::move(*opened);
+  return true;
+}
+
+void Process::start_workers() {
+  for (const config::Rule& rule : config_->rules) route_names_.push_back(rule.name);
+  for (const config::Upstream& upstream : config_->upstreams) upstream_names_.push_back(upstream.name);
+  in_flight_ = std::make_unique<sense::InFlight>(upstream_names_.size());
+  limit_ = std::make_unique<ConnectionLimit>(connection_limit(config_->server, open_files_));
+  std::random_device entropy;
+  for (std::size_t i = 0; i < worker_count_; ++i) {
+    shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
+    telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
+    const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
+    workers_.push_back(
+        std::make_unique<Worker>(config_, listen_fds_[i], *shards_[i], *in_flight_, *limit_, lane, seed));
+  }
+  for (const auto& worker : workers_) worker->start();
+}
+
+void Process::resolve_upstreams() {
+  net::Resolver::Settings settings;
+  for (const config::Address& server : config_->dns.servers) settings.servers.push_back(server.text);
+  settings.timeout = config_->dns.timeout;
+  settings.min_ttl = config_->dns.min_ttl;
+  settings.max_ttl = config_->dns.max_ttl;
+  settings.seed = std::random_device{}();
+  for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
+    const config::Url& url = config_->upstreams[i].url;
+    if (url.scheme != config::Scheme::http || url.host_is_ip) continue;
+    if (!resolver_) resolver_ = std::make_unique<net::Resolver>(settings);
+    {
+      const std::lock_guard lock(resolving_mutex_);
+      unresolved_.insert(i);
+    }
+    resolver_->watch(url.host, url.port, [this, i](const net::Resolution& resolution) {
+      if (resolution.error) {
+        log::warning("cannot resolve upstream", {{"upstream", upstream_names_[i]},
+                                                 {"host", config_->upstreams[i].url.host},
+                                                 {"error", resolution.error->detail},
+                                                 {"addresses_kept", resolution.addresses.size()}});
+      } else {
+        log::info("resolved upstream", {{"upstream", upstream_names_[i]},
+                                        {"host", config_->upstreams[i].url.host},
+                                        {"addresses", resolution.addresses.size()}});
+      }
+      for (const auto& worker : workers_) worker->resolved(i, resolution);
+      const std::lock_guard lock(resolving_mutex_);
+      unresolved_.erase(i);
+      resolved_.notify_all();
+    });
+  }
+}
+
+void Process::start_telemetry() {
+  if (telemetry_fd_ < 0) return;
+  telemetry_ =
+      std::make_unique<TelemetryService>(telemetry_fd_, [this] { return metrics(); }, [this] { return ready_.load(); });
+  telemetry_->start();
+}
+
+// Ready means that every upstream was looked for, found or not. The resolver reports within its timeout.
+void Process::wait_for_addresses() {
+  std::unique_lock lock(resolving_mutex_);
+  constexpr Milliseconds kGrace{500};
+  resolved_.wait_for(lock, config_->dns.timeout + kGrace, [this] { return unresolved_.empty(); });
+}
+
+std::string Process::metrics() const {
+  std::vector<const sense::Shard*> shards;
+  for (const auto& shard : shards_) shards.push_back(shard.get());
+  telemetry::MetricsSnapshot snapshot;
+  snapshot.shards = shards;
+  snapshot.routes = route_names_;
+  snapshot.upstreams = upstream_names_;
+  snapshot.in_flight = in_flight_.get();
+  snapshot.access_log_dropped = access_log_ ? access_log_->dropped() : 0;
+  snapshot.log_dropped = log::dropped();
+  snapshot.ready = ready_;
+  snapshot.version = kVersion;
+  snapshot.process = telemetry::read_process_figures();
+  return telemetry::render_metrics(snapshot);
+}
+
+int Process::obey_signals() {
+  for (;;) {
+    int signal = 0;
+    if (sigwait(&signals_, &signal) != 0) continue;
+    switch (signal) {
+      case SIGUSR1:
+        log::info("reopening logs", {});
+        if (access_log_) access_log_->reopen();
+        break;
+      case SIGHUP:
+        log::warning("SIGHUP: this version does not reload its configuration; restart it",
+                     {{"config", config_->source}});
+        break;
+      default:
+        return drain(signal);
+    }
+  }
+}
+
+int Process::drain(int first_signal) {
+  ready_ = false;
+  sd_notify(0, "STOPPING=1");
+  log::info("draining", {{"signal", first_signal == SIGTERM ? "SIGTERM" : "SIGINT"},
+                         {"timeout_ms", config_->server.drain_timeout.count()}});
+  for (const auto& worker : workers_) worker->drain();
+
+  // Workers end by themselves; meanwhile this thread waits for them, a second signal, or the end of patience.
+  std::atomic<bool> ended{false};
+  const pthread_t self = pthread_self();
+  std::thread waiter([this, &ended, self] {
+    for (const auto& worker : workers_) worker->join();
+    ended = true;
+    pthread_kill(self, SIGUSR1);
+  });
+  const auto deadline = std::chrono::steady_clock::now() + config_->server.drain_timeout;
+  while (!ended) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left <= Nanoseconds::zero()) end_at_once(0, "drain timeout: closing what is still open");
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+    const timespec wait{.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
+    const int signal = sigtimedwait(&signals_, nullptr, &wait);
+    constexpr int kSignalBase = 128;
+    if (signal == SIGTERM || signal == SIGINT) end_at_once(kSignalBase + signal, "second signal: ending at once");
+  }
+  waiter.join();
+  if (resolver_) resolver_->stop();
+  if (telemetry_) telemetry_->stop();
+  workers_.clear();
+  access_log_.reset();
+  for (const std::string& path : unix_paths_) unlink(path.c_str());
+  log::info("stopped", {});
+  return 0;
+}
+
+// Threads are still at work, so nothing is torn down; logs are written out first.
+void Process::end_at_once(int status, std::string_view why) const {
+  std::int64_t active = 0;
+  for (const auto& shard : shards_) active += shard->worker().requests_active.value();
+  log::warning(why, {{"requests_active", active}});
+  constexpr Milliseconds kPatience{500};
+  if (access_log_) access_log_->flush(kPatience);
+  for (const std::string& path : unix_paths_) unlink(path.c_str());
+  log::flush(kPatience);
+  _exit(status);
+}
+
+}  // namespace
+
+int run(std::shared_ptr<const config::Config> config) {
+  Process process(std::move(config));
+  return process.run();
+}
+
+}  // namespace dao::server

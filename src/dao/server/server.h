@@ -1,0 +1,15 @@
+// The process: opens what the configuration names, runs the workers and side threads, obeys signals, drains and ends.
+#pragma once
+
+#include <memory>
+
+#include "dao/config/config.h"
+
+namespace dao::server {
+
+// Runs until a signal ends it. Returns the exit status: 0 after a drain, 1 when it cannot start (the reason is logged).
+// SIGTERM, SIGINT: drain; a second one ends the process at once. SIGUSR1: reopen the access log. To be called once,
+// from the main thread, before any other thread exists.
+int run(std::shared_ptr<const config::Config> config);
+
+}  // namespace dao::server

@@ -1,0 +1,206 @@
+#include "dao/server/worker.h"
+
+#include <unistd.h>
+
+#include <string_view>
+#include <utility>
+
+#include "dao/base/log.h"
+#include "dao/http/h1/message_io.h"
+#include "dao/net/socket_stream.h"
+#include "dao/server/process_request.h"
+
+namespace dao::server {
+
+namespace {
+
+constexpr Nanoseconds kHousekeepingInterval = std::chrono::seconds(1);
+constexpr std::size_t kSpareHeads = 256;
+// Clients turned away at the same time with an answer; the rest of a flood is closed without one.
+constexpr std::size_t kRefusalsAtOnce = 64;
+
+http::h1::ServerSettings settings_of(const config::Server& server) {
+  http::h1::ServerSettings settings;
+  settings.limits = {server.target_max_bytes, server.header_max_bytes, server.header_max_count};
+  settings.body_max_bytes = server.body_max_bytes;
+  settings.header_timeout = server.header_timeout;
+  settings.body_timeout = server.body_timeout;
+  settings.body_min_bytes_per_second = server.body_min_bytes_per_second;
+  settings.idle_timeout = server.idle_timeout;
+  settings.write_timeout = server.write_timeout;
+  return settings;
+}
+
+}  // namespace
+
+Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
+               sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed)
+    : loop_(clock_),
+      config_(std::move(config)),
+      settings_(settings_of(config_->server)),
+      state_(loop_, config_, *this, shard, in_flight, lane, seed),
+      limit_(limit) {
+  const auto handler = [](void* context, int fd, const sockaddr* peer) {
+    static_cast<Worker*>(context)->accepted(fd, peer);
+  };
+  for (const int fd : listen_fds) acceptors_.push_back(std::make_unique<net::Acceptor>(loop_, fd, handler, this));
+  for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
+    // What needs no resolving is known from the start.
+    const config::Url& url = config_->upstreams[i].url;
+    std::optional<net::SocketAddress> address;
+    if (url.scheme == config::Scheme::unix_socket) {
+      address = net::SocketAddress::from_path(url.socket_path);
+    } else if (url.host_is_ip) {
+      address = net::SocketAddress::from_ip(url.host, url.port);
+    }
+    if (address) state_.pools[i]->set_addresses({*address});
+  }
+}
+
+Worker::~Worker() {
+  join();
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] {
+    loop_.spawn(housekeeping());
+    loop_.run();
+  });
+}
+
+void Worker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::resolved(std::size_t upstream, net::Resolution resolution) {
+  loop_.post([this, upstream, resolution = std::move(resolution)] {
+    state_.resolution_errors[upstream] = resolution.error;
+    state_.pools[upstream]->set_addresses(resolution.addresses);
+  });
+}
+
+void Worker::drain() {
+  loop_.post([this] {
+    if (state_.draining) return;
+    state_.draining = true;
+    for (const auto& acceptor : acceptors_) acceptor->close();
+    drain_.request(ErrorKind::draining);
+  });
+}
+
+void Worker::accepted(int fd, const sockaddr* peer) {
+  state_.shard.worker().connections_accepted.add();
+  ++connections_;
+  if (limit_.enter()) {
+    loop_.spawn(serve(fd, net::Peer(peer)));
+    return;
+  }
+  state_.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::connection_limit});
+  static log::RateLimit rate{1};
+  log::warning(rate, "connection refused: max_connections reached", {{"max_connections", limit_.most()}});
+  if (refusals_ < kRefusalsAtOnce) {
+    ++refusals_;
+    loop_.spawn(refuse(fd));
+  } else {
+    close(fd);
+    state_.shard.worker().connections_closed.add();
+    --connections_;
+  }
+}
+
+rt::Task<> Worker::serve(int fd, net::Peer peer) {
+  {
+    http::h1::ServerConnection connection(loop_, std::make_unique<net::SocketStream>(loop_, fd), peer, state_.buffers,
+                                          settings_, *this, drain_);
+    state_.shard.worker().connections_active.add();
+    auto serving = connection.serve();
+    co_await std::move(serving);
+  }
+  state_.shard.worker().connections_active.subtract();
+  limit_.leave();
+  connection_ended();
+}
+
+rt::Task<> Worker::refuse(int fd) {
+  constexpr std::string_view kAnswer =
+      "HTTP/1.1 503 Service Unavailable\r\n"
+      "Content-Type: text/plain; charset=utf-8\r\n"
+      "Content-Length: 50\r\n"
+      "Retry-After: 1\r\n"
+      "Proxy-Status: dao; error=connection_limit_reached\r\n"
+      "Connection: close\r\n"
+      "\r\n"
+      "503 Service Unavailable: too many connections now\n";
+  {
+    net::SocketStream stream(loop_, fd);
+    iovec piece = http::h1::piece_of(kAnswer);
+    const net::IoResult sent = stream.try_write({&piece, 1});
+    if (sent.status == net::IoStatus::ok) {
+      stream.shutdown_write();
+      // Reading what the client sends lets it read our answer before the connection is gone.
+      constexpr std::size_t kSmallRead = 1024;
+      char discarded[kSmallRead];
+      const Instant deadline = loop_.now() + std::chrono::seconds(1);
+      for (;;) {
+        auto reading =
+            http::h1::read_some(loop_, stream, discarded, Origin::client, deadline, ErrorKind::timeout_idle, &drain_);
+        const Result<std::size_t> got = co_await std::move(reading);
+        if (!got || *got == 0) break;
+      }
+    }
+  }
+  --refusals_;
+  connection_ended();
+}
+
+void Worker::connection_ended() {
+  state_.shard.worker().connections_closed.add();
+  --connections_;
+}
+
+rt::Task<> Worker::housekeeping() {
+  constexpr Nanoseconds kDrainCheckInterval = std::chrono::milliseconds(5);
+  while (!state_.draining) {
+    const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kHousekeepingInterval, &drain_);
+    for (const auto& pool : state_.pools) pool->sweep();
+    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
+    if (wake == rt::Wake::cancelled) break;
+  }
+  while (connections_ > 0) {
+    const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kDrainCheckInterval);
+    static_cast<void>(wake);
+  }
+  for (const auto& pool : state_.pools) pool->close_idle();
+  loop_.stop();
+}
+
+rt::Task<> Worker::handle(http::Exchange& exchange, const Error* rejected) {
+  return process_request(state_, exchange, rejected);
+}
+
+std::unique_ptr<http::RequestHead> Worker::borrow_request_head() {
+  if (spare_request_heads_.empty()) return std::make_unique<http::RequestHead>();
+  std::unique_ptr<http::RequestHead> head = std::move(spare_request_heads_.back());
+  spare_request_heads_.pop_back();
+  return head;
+}
+
+void Worker::return_request_head(std::unique_ptr<http::RequestHead> head) {
+  if (spare_request_heads_.size() >= kSpareHeads) return;
+  head->clear();
+  spare_request_heads_.push_back(std::move(head));
+}
+
+void Worker::connection_idle(bool idle) {
+  sense::WorkerCounters& counters = state_.shard.worker();
+  counters.connections_idle.add(idle ? 1 : -1);
+  counters.connections_active.add(idle ? -1 : 1);
+}
+
+Result<std::unique_ptr<net::Stream>> Worker::connect(const net::SocketAddress& to) {
+  Result<std::unique_ptr<net::SocketStream>> stream = net::SocketStream::connect(loop_, to);
+  if (!stream) return std::unexpected(stream.error());
+  return std::unique_ptr<net::Stream>(std::move(*stream));
+}
+
+}  // namespace dao::server

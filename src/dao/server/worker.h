@@ -1,0 +1,67 @@
+// One worker: a thread with its own loop, listening sockets, connections and upstream pools. Workers share nothing but
+// the in-flight counters and the connection limit; everything else reaches a worker as a message to its loop.
+#pragma once
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "dao/base/clock.h"
+#include "dao/config/config.h"
+#include "dao/http/h1/server_connection.h"
+#include "dao/net/listener.h"
+#include "dao/net/resolver.h"
+#include "dao/rt/epoll_loop.h"
+#include "dao/sense/in_flight.h"
+#include "dao/sense/shard.h"
+#include "dao/server/connection_limit.h"
+#include "dao/server/worker_state.h"
+#include "dao/telemetry/access_log.h"
+
+namespace dao::server {
+
+class Worker final : private http::h1::RequestHandler, private upstream::Connector {
+ public:
+  // Takes ownership of `listen_fds`, one for each listener.
+  Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
+         sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed);
+  ~Worker() override;
+
+  void start();
+  // Any thread: new addresses for an upstream.
+  void resolved(std::size_t upstream, net::Resolution resolution);
+  // Any thread: accept no more, close what is idle, let what is under way finish; then the thread ends.
+  void drain();
+  // Waits for the thread to end.
+  void join();
+
+ private:
+  rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override;
+  std::unique_ptr<http::RequestHead> borrow_request_head() override;
+  void return_request_head(std::unique_ptr<http::RequestHead> head) override;
+  [[nodiscard]] bool draining() const override { return state_.draining; }
+  void connection_idle(bool idle) override;
+
+  Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
+
+  void accepted(int fd, const sockaddr* peer);
+  rt::Task<> serve(int fd, net::Peer peer);
+  rt::Task<> refuse(int fd);
+  rt::Task<> housekeeping();
+  void connection_ended();
+
+  const SystemClock clock_;
+  rt::EpollLoop loop_;
+  std::shared_ptr<const config::Config> config_;
+  http::h1::ServerSettings settings_;
+  WorkerState state_;
+  ConnectionLimit& limit_;
+  std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
+  rt::Cancel drain_;
+  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  std::size_t connections_ = 0;
+  std::size_t refusals_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace dao::server

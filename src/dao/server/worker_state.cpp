@@ -1,0 +1,74 @@
+#include "dao/server/worker_state.h"
+
+#include <ctime>
+#include <string_view>
+#include <utility>
+
+namespace dao::server {
+
+std::string_view DateText::at(WallTime now) {
+  const std::int64_t second = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
+  if (second != second_) {
+    second_ = second;
+    const std::time_t time = second;
+    std::tm utc{};
+    gmtime_r(&time, &utc);
+    // strftime would use the locale's names of days and months; the program never sets one, so it is "C".
+    std::strftime(text_.data(), text_.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  }
+  return text_.data();
+}
+
+WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config,
+                         upstream::Connector& connector, sense::Shard& the_shard, sense::InFlight& the_in_flight,
+                         telemetry::AccessLogLane* lane, std::uint64_t seed)
+    : loop(the_loop),
+      config(std::move(the_config)),
+      shard(the_shard),
+      in_flight(the_in_flight),
+      access_log(lane),
+      routes_by_match(config->rules),
+      resolution_errors(config->upstreams.size()),
+      retry_budget(config->proxy.retry_budget_percent, config->proxy.retry_budget_min_per_second, loop.now()),
+      random(seed) {
+  const config::Forwarded kind = config->server.forwarded;
+  forwarding.via = config->server.via;
+  forwarding.x_forwarded = kind == config::Forwarded::both || kind == config::Forwarded::x_forwarded;
+  forwarding.forwarded = kind == config::Forwarded::both || kind == config::Forwarded::forwarded;
+  response_limits.head_max_bytes = config->proxy.response_header_max_bytes;
+  response_limits.fields_max = 1000;  // bounded by the bytes; backends send more fields than clients
+  const upstream::PoolSettings pool_settings{config->proxy.pool_max_idle, config->proxy.pool_idle_timeout};
+  for (std::size_t i = 0; i < config->upstreams.size(); ++i) {
+    const config::Url& url = config->upstreams[i].url;
+    std::string host = url.host.empty() ? "localhost" : url.host;
+    if (host.find(':') != std::string::npos) host = "[" + host + "]";
+    constexpr std::uint16_t kHttpPort = 80;
+    if (url.port != 0 && url.port != kHttpPort) host += ":" + std::to_string(url.port);
+    host_fields.push_back(std::move(host));
+    pools.push_back(std::make_unique<upstream::Pool>(loop, connector, buffers, shard.upstream(i), pool_settings));
+  }
+  for (const config::Rule& rule : config->rules) {
+    Route route;
+    route.policy = align::make_policy(rule.policy);
+    for (const config::RuleUpstream& upstream : rule.upstreams) {
+      route.candidates.push_back({static_cast<std::uint32_t>(upstream.index), upstream.weight, true});
+    }
+    routes.push_back(std::move(route));
+  }
+}
+
+std::unique_ptr<http::ResponseHead> WorkerState::borrow_response_head() {
+  if (spare_response_heads_.empty()) return std::make_unique<http::ResponseHead>();
+  std::unique_ptr<http::ResponseHead> head = std::move(spare_response_heads_.back());
+  spare_response_heads_.pop_back();
+  return head;
+}
+
+void WorkerState::return_response_head(std::unique_ptr<http::ResponseHead> head) {
+  constexpr std::size_t kKept = 256;
+  if (spare_response_heads_.size() >= kKept) return;
+  head->clear();
+  spare_response_heads_.push_back(std::move(head));
+}
+
+}  // namespace dao::server

@@ -1,0 +1,74 @@
+// What a worker's requests share: configuration, pools, policies, counters. Belongs to one worker; one thread, except
+// what is named otherwise. No sockets here, so the request path runs in virtual time in tests.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dao/align/policy.h"
+#include "dao/base/random.h"
+#include "dao/config/config.h"
+#include "dao/http/buffer.h"
+#include "dao/http/forwarding.h"
+#include "dao/http/head.h"
+#include "dao/rt/loop.h"
+#include "dao/sense/in_flight.h"
+#include "dao/sense/shard.h"
+#include "dao/server/route_table.h"
+#include "dao/telemetry/access_log.h"
+#include "dao/upstream/pool.h"
+#include "dao/upstream/retry_budget.h"
+
+namespace dao::server {
+
+// The Date field's text, made once a second (RFC 9110 section 5.6.7).
+class DateText {
+ public:
+  std::string_view at(WallTime now);
+
+ private:
+  std::int64_t second_ = -1;
+  std::array<char, 32> text_{};
+};
+
+struct Route {
+  std::unique_ptr<align::Policy> policy;
+  std::vector<align::Candidate> candidates;
+};
+
+struct WorkerState {
+  WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config, upstream::Connector& connector,
+              sense::Shard& the_shard, sense::InFlight& the_in_flight, telemetry::AccessLogLane* lane,
+              std::uint64_t seed);
+
+  rt::Loop& loop;
+  std::shared_ptr<const config::Config> config;
+  sense::Shard& shard;
+  sense::InFlight& in_flight;
+  telemetry::AccessLogLane* access_log;  // null: off
+
+  http::BufferPool buffers;
+  http::ForwardingRules forwarding;
+  http::HeadLimits response_limits;
+  RouteTable routes_by_match;
+  std::vector<Route> routes;                            // by the rules' numbers
+  std::vector<std::unique_ptr<upstream::Pool>> pools;   // by the upstreams' numbers
+  std::vector<std::string> host_fields;                 // how each upstream is called in Host
+  std::vector<std::optional<Error>> resolution_errors;  // why an upstream has no address
+  upstream::RetryBudget retry_budget;
+  Random random;
+  DateText date;
+  bool draining = false;
+
+  // Response heads keep their memory between requests.
+  std::unique_ptr<http::ResponseHead> borrow_response_head();
+  void return_response_head(std::unique_ptr<http::ResponseHead> head);
+
+ private:
+  std::vector<std::unique_ptr<http::ResponseHead>> spare_response_heads_;
+};
+
+}  // namespace dao::server
