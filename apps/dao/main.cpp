@@ -13,6 +13,7 @@
 #include "dao/server/version.h"
 #include "dao/telemetry/access_log_format.h"
 #include "dao/telemetry/metrics.h"
+#include "demo_command.h"
 
 namespace {
 
@@ -60,6 +61,15 @@ int main(int argc, char** argv) {
   check_command->add_option("-c,--config,file", config_path, config_help)->type_name("FILE")->required();
   check_command->add_flag("--json", json, "print the findings as JSON");
 
+  dao::DemoOptions demo;
+  CLI::App* demo_command = app.add_subcommand(
+      "demo", "the newcomer's minute: DAO before three servers, under a light load, with live figures");
+  demo_command->add_option("--bind", demo.bind, "where the proxy listens")->type_name("ADDRESS")->capture_default_str();
+  demo_command->add_option("--seconds", demo.seconds, "end by itself; 0: until Ctrl-C")->capture_default_str();
+  demo_command->add_option("--rate", demo.rate, "requests per second; 0: no load")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+
   std::string page;
   CLI::App* docs_command = app.add_subcommand("docs", "print a generated reference page");
   docs_command->add_option("page", page, "config, schema, metrics or access-log")
@@ -76,6 +86,7 @@ int main(int argc, char** argv) {
     const auto format = json ? dao::config::ReportFormat::json : dao::config::ReportFormat::text;
     return dao::config::check(config_path, format, std::cout);
   }
+  if (*demo_command) return dao::demo_command(demo);
   if (*docs_command) return print_page(page);
   if (config_path.empty()) {
     std::cerr << app.help();

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace dao::http {
 
@@ -62,6 +64,32 @@ consteval Table make_table() {
 
 constexpr Table kTable = make_table();
 
+// Eight characters at once, letters made lower-case.
+std::uint64_t lower_eight(const char* at) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101U;
+  std::uint64_t word = 0;
+  std::memcpy(&word, at, sizeof word);
+  const std::uint64_t low_bits = word & (kOnes * 0x7f);
+  const std::uint64_t from_a = low_bits + kOnes * (0x80 - 'A');       // bit 7: 'A' or above
+  const std::uint64_t above_z = low_bits + kOnes * (0x80 - 'Z' - 1);  // bit 7: above 'Z'
+  const std::uint64_t upper = (from_a ^ above_z) & ~word & (kOnes * 0x80);
+  return word | upper >> 2U;
+}
+
+// `known` is in lower case and as long as `name`.
+bool is_known(std::string_view name, std::string_view known) {
+  std::size_t at = 0;
+  for (; at + 8 <= name.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, known.data() + at, sizeof word);
+    if (lower_eight(name.data() + at) != word) return false;
+  }
+  for (; at < name.size(); ++at) {
+    if (to_lower(name[at]) != known[at]) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 FieldId identify_field(std::string_view name) {
@@ -69,7 +97,7 @@ FieldId identify_field(std::string_view name) {
   const std::uint8_t slot = kTable.slot[hash(name)];
   if (slot == 0) return FieldId::other;
   const Known& known = kKnown[slot - 1];
-  return equals_ignoring_case(name, known.name) ? known.id : FieldId::other;
+  return name.size() == known.name.size() && is_known(name, known.name) ? known.id : FieldId::other;
 }
 
 }  // namespace dao::http

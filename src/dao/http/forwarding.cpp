@@ -1,6 +1,7 @@
 #include "dao/http/forwarding.h"
 
 #include <charconv>
+#include <limits>
 
 #include "dao/http/h1/syntax.h"
 
@@ -166,16 +167,22 @@ void prepare_response(ResponseHead& head, const ForwardingRules& rules, std::str
 
 Hops count_down_max_forwards(RequestHead& head) {
   if (head.method != Method::trace && head.method != Method::options) return Hops::forward;
-  for (Field& field : head.fields) {
-    if (field.id != FieldId::max_forwards || field.dropped) continue;
-    std::uint32_t hops = 0;
-    const auto [end, error] = std::from_chars(field.value.data(), field.value.data() + field.value.size(), hops);
-    if (error != std::errc{} || end != field.value.data() + field.value.size()) return Hops::invalid;
-    if (hops == 0) return Hops::answer;
-    char digits[16];
-    const auto printed = std::to_chars(digits, digits + sizeof digits, hops - 1);
-    field.value = head.arena.copy({digits, static_cast<std::size_t>(printed.ptr - digits)});
+  Field* field = nullptr;
+  for (Field& each : head.fields) {
+    if (each.id != FieldId::max_forwards || each.dropped) continue;
+    if (field != nullptr) return Hops::invalid;  // not a list: two readers would stop at different hops
+    field = &each;
   }
+  if (field == nullptr) return Hops::forward;
+  const char* const end = field->value.data() + field->value.size();
+  std::uint32_t hops = 0;
+  const auto [stopped_at, error] = std::from_chars(field->value.data(), end, hops);
+  if (stopped_at != end || error == std::errc::invalid_argument) return Hops::invalid;
+  if (error == std::errc::result_out_of_range) hops = std::numeric_limits<std::uint32_t>::max();  // our maximum
+  if (hops == 0) return Hops::answer;
+  char digits[16];
+  const auto printed = std::to_chars(digits, digits + sizeof digits, hops - 1);
+  field->value = head.arena.copy({digits, static_cast<std::size_t>(printed.ptr - digits)});
   return Hops::forward;
 }
 

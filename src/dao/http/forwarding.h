@@ -18,7 +18,7 @@ struct ForwardingRules {
   bool forwarded = true;
 };
 
-// Text for one client connection's peer. `trusted`: the peer may speak for those before it: its X-Forwarded-* and
+// `peer` and `scheme` outlive the head's fields, which may be views of their text. `trusted`: the peer may speak for those before it: its X-Forwarded-* and
 // Forwarded are kept and extended; otherwise they are replaced.
 void prepare_request(RequestHead& head, const ForwardingRules& rules, const net::Peer& peer, bool trusted,
                      std::string_view scheme);

@@ -1,6 +1,7 @@
 #include "dao/net/listener.h"
 
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -64,6 +65,11 @@ Opened open_one(const SocketAddress& address, bool reuse_port) {
   return {fd, 0, nullptr};
 }
 
+bool is_socket(const SocketAddress& address) {
+  struct stat found {};
+  return lstat(address.text().substr(std::strlen("unix:")).c_str(), &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
 // A unix path left over by a dead process answers nobody; one that is alive must not be stolen.
 bool somebody_listens(const SocketAddress& address) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -84,6 +90,9 @@ std::expected<ListenSockets, std::string> open_listeners(const SocketAddress& ad
 
   if (address.is_unix()) {
     Opened opened = open_one(address, false);
+    if (opened.fd < 0 && opened.error == EADDRINUSE && !is_socket(address)) {
+      return fail("cannot listen on " + address.text() + ": there is a file that is no socket");
+    }
     if (opened.fd < 0 && opened.error == EADDRINUSE && !somebody_listens(address)) {
       unlink(address.text().substr(std::strlen("unix:")).c_str());
       opened = open_one(address, false);

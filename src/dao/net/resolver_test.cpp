@@ -207,10 +207,7 @@ std::vector<std::string> texts(const Resolution& resolution) {
 }
 
 Resolver::Settings quick(const DnsServer& server) {
-  return {.servers = {server.address()},
-          .timeout = milliseconds(5000),
-          .min_ttl = milliseconds(20),
-          .max_ttl = seconds(60)};
+  return {.servers = {server.address()}, .timeout = seconds(20), .min_ttl = milliseconds(20), .max_ttl = seconds(60)};
 }
 
 TEST(Resolver, BothFamiliesSortedAndWithoutDuplicates) {

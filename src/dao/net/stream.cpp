@@ -10,6 +10,7 @@ Error io_error(Origin origin, int sys_errno) {
     case ECONNRESET:
     case EPIPE:
     case ECONNABORTED:
+    case ETIMEDOUT:  // the peer stopped acknowledging; while connecting, see ClientConnection
       kind = ErrorKind::reset;
       break;
     case ECONNREFUSED:
@@ -20,9 +21,6 @@ Error io_error(Origin origin, int sys_errno) {
     case ENETUNREACH:
     case ENETDOWN:
       kind = ErrorKind::unreachable;
-      break;
-    case ETIMEDOUT:
-      kind = ErrorKind::timeout_connect;
       break;
     default:
       break;

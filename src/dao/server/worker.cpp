@@ -93,6 +93,7 @@ void Worker::accepted(int fd, const sockaddr* peer) {
   ++connections_;
   if (limit_.enter()) {
     loop_.spawn(serve(fd, net::Peer(peer)));
+    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     return;
   }
   state_.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::connection_limit});
@@ -155,15 +156,17 @@ rt::Task<> Worker::refuse(int fd) {
 
 void Worker::connection_ended() {
   state_.shard.worker().connections_closed.add();
+  // The task of the connection says so as the last thing it does.
+  state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()) - 1);
   --connections_;
 }
 
 rt::Task<> Worker::housekeeping() {
   constexpr Nanoseconds kDrainCheckInterval = std::chrono::milliseconds(5);
   while (!state_.draining) {
+    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kHousekeepingInterval, &drain_);
     for (const auto& pool : state_.pools) pool->sweep();
-    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     if (wake == rt::Wake::cancelled) break;
   }
   while (connections_ > 0) {

@@ -1,5 +1,6 @@
 #include "dao/upstream/attempt.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -39,6 +40,7 @@ class Attempt {
   rt::Cancel* uploading_ = nullptr;
   std::optional<Nanoseconds> keeps_;
   bool upload_running_ = false;
+  bool awaiting_continue_ = false;  // the client holds its body back until the backend says 100
 };
 
 // "timeout=5" in a Keep-Alive field (RFC 2068 section 19.7.1.1, still what servers send).
@@ -61,14 +63,23 @@ bool is_retryable_status(std::uint16_t status) {
   return status == 500 || status == 502 || status == 503 || status == 504;
 }
 
+// The address could not be reached, so nothing of the request was.
+bool is_connect_failure(const Error& error) {
+  return error.origin == Origin::backend && error.sent == Sent::nothing;
+}
+
 rt::Task<AttemptOutcome> Attempt::run() {
+  // A name may have several addresses; one that is dead is no failure of the upstream while another lives.
+  constexpr std::size_t kMostAddresses = 3;
   const Method method = in_.exchange.request().method;
+  std::size_t addresses_left = std::min(pool_.endpoints(), kMostAddresses);
   bool fresh = false;
   for (;;) {
     // A request that must not be sent twice goes only where the kernel says somebody still listens.
     Result<Pool::Lease> lease = pool_.acquire(fresh, !http::is_idempotent(method));
     if (!lease) {
       outcome_.error = lease.error();
+      if (is_connect_failure(outcome_.error) && addresses_left-- > 1) continue;
       co_return std::move(outcome_);
     }
     outcome_.reused = lease->reused();
@@ -99,22 +110,24 @@ rt::Task<AttemptOutcome> Attempt::run() {
     const bool may_send_again = outcome_.error.sent == Sent::nothing || http::is_idempotent(method);
     const bool stale = outcome_.reused && died_unanswered && outcome_.error.origin == Origin::backend &&
                        outcome_.status == 0 && !in_.exchange.head_sent() && can_replay() && may_send_again;
-    if (!stale || in_.cancel.requested()) co_return std::move(outcome_);
-    fresh = true;
+    const bool other_address = !outcome_.reused && is_connect_failure(outcome_.error) && addresses_left-- > 1;
+    if (!(stale || other_address) || in_.cancel.requested()) co_return std::move(outcome_);
+    fresh = fresh || stale;
   }
 }
 
 rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
   const Instant began = lease.reused() ? Instant{} : in_.loop.precise_now();
   const Nanoseconds connecting = lease.reused() ? Nanoseconds::zero() : Nanoseconds(in_.settings.connect_timeout);
-  auto sending = lease.connection().send_request(in_.exchange.request(), in_.base_path, in_.first, connecting,
-                                                 in_.settings.read_timeout, &in_.cancel);
+  auto sending =
+      lease.connection().send_request(in_.exchange.request(), in_.base_path, in_.first, in_.exchange.request_trailers(),
+                                      connecting, in_.settings.read_timeout, &in_.cancel);
   Result<> sent = co_await std::move(sending);
   sent_at_ = in_.loop.precise_now();
   if (!lease.reused()) {
     outcome_.measured_connect = true;
     outcome_.connect = sent_at_ - began;
-    if (!sent && sent.error().sent == Sent::nothing) pool_.count_connect_failure();
+    if (!sent && is_connect_failure(sent.error())) pool_.connect_failed(lease);
   }
   co_return sent;
 }
@@ -125,6 +138,7 @@ rt::Task<Result<>> Attempt::upload_and_receive(ClientConnection& connection) {
   receiving_ = &receive_cancel;
   uploading_ = &upload_cancel;
   upload_running_ = true;
+  awaiting_continue_ = in_.exchange.request().expect_continue && in_.first.bytes.empty();
   in_.exchange.watch_client(&in_.cancel);
   auto both = rt::join(upload(connection), rt::racing(receive(connection), upload_cancel));
   const auto [uploaded, received] = co_await std::move(both);
@@ -136,8 +150,11 @@ rt::Task<Result<>> Attempt::upload_and_receive(ClientConnection& connection) {
 rt::Task<Result<>> Attempt::upload(ClientConnection& connection) {
   Result<> result;
   for (;;) {
-    auto reading = in_.exchange.read_body(uploading_);
+    // A client that waits for a 100 (RFC 9110 section 10.1.1) waits for the backend: that time is not its own.
+    const Nanoseconds grace = awaiting_continue_ ? Nanoseconds(in_.settings.first_byte_timeout) : Nanoseconds::zero();
+    auto reading = in_.exchange.read_body(uploading_, grace);
     const Result<BodyPiece> piece = co_await std::move(reading);
+    awaiting_continue_ = false;
     if (!piece) {
       result = std::unexpected(piece.error());
       if (piece.error().origin == Origin::client) receiving_->request();
@@ -191,8 +208,8 @@ rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
     const Result<> read = co_await std::move(reading);
     if (!read) {
       // While the body is being uploaded the backend's time has not begun.
-      const bool body_still_goes_out =
-          upload_running_ || sent_at_ + in_.settings.first_byte_timeout > in_.loop.precise_now();
+      const bool body_still_goes_out = (upload_running_ && !awaiting_continue_) ||
+                                       sent_at_ + in_.settings.first_byte_timeout > in_.loop.precise_now();
       if (read.error().kind == ErrorKind::timeout_head && body_still_goes_out) continue;
       co_return read;
     }
@@ -204,6 +221,7 @@ rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
       error.detail = "101 that nobody asked for (RFC 9110 15.2.2)";
       co_return std::unexpected(error);
     }
+    if (in_.response.status == 100) awaiting_continue_ = false;
     if (++interim > in_.interim_responses_max) {
       Error error = refuse;
       error.detail = "too many interim responses";

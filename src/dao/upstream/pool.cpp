@@ -41,6 +41,21 @@ void Pool::set_addresses(const std::vector<net::SocketAddress>& addresses) {
   next_ = 0;
 }
 
+void Pool::connect_failed(Endpoint& endpoint) {
+  constexpr Nanoseconds kAvoid = std::chrono::seconds(1);
+  counters_.connect_failures.add();
+  endpoint.avoid_until = loop_.now() + kAvoid;
+}
+
+std::size_t Pool::next_endpoint() const {
+  const std::size_t count = endpoints_.size();
+  for (std::size_t step = 0; step < count; ++step) {
+    const std::size_t candidate = (next_ + step) % count;
+    if (endpoints_[candidate]->avoid_until <= loop_.now()) return candidate;
+  }
+  return next_ % count;
+}
+
 Result<Pool::Lease> Pool::acquire(bool fresh, bool verify) {
   if (endpoints_.empty()) {
     return std::unexpected(
@@ -52,11 +67,12 @@ Result<Pool::Lease> Pool::acquire(bool fresh, bool verify) {
       Endpoint& endpoint = *endpoints_[(next_ + step) % count];
       while (!endpoint.idle.empty()) {
         std::unique_ptr<http::h1::ClientConnection> connection = std::move(endpoint.idle.back().connection);
+        const bool expired = endpoint.idle.back().expires <= loop_.now();
         endpoint.idle.pop_back();
         --idle_;
         counters_.connections_idle.subtract();
         net::Stream& stream = connection->stream();
-        if (stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
+        if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
         Lease lease;
         lease.connection_ = std::move(connection);
         lease.endpoint_ = endpoints_[(next_ + step) % count];
@@ -68,12 +84,13 @@ Result<Pool::Lease> Pool::acquire(bool fresh, bool verify) {
     }
   }
   Lease lease;
-  lease.endpoint_ = endpoints_[next_ % count];
-  next_ = (next_ + 1) % count;
+  const std::size_t chosen = next_endpoint();
+  lease.endpoint_ = endpoints_[chosen];
+  next_ = (chosen + 1) % count;
   counters_.connects.add();
   Result<std::unique_ptr<net::Stream>> stream = connector_.connect(lease.endpoint_->address);
   if (!stream) {
-    counters_.connect_failures.add();
+    connect_failed(*lease.endpoint_);
     return std::unexpected(stream.error());
   }
   lease.connection_ = std::make_unique<http::h1::ClientConnection>(loop_, std::move(*stream), buffers_);

@@ -66,7 +66,7 @@ class Pool {
   void set_addresses(const std::vector<net::SocketAddress>& addresses);
   [[nodiscard]] std::size_t endpoints() const { return endpoints_.size(); }
 
-  // Takes an idle connection, or begins to connect to the next address in turn.
+  // Takes an idle connection, or begins to connect to the next address in turn (those that failed a moment ago last).
   //   fresh:  not one that was used before (after such a one turned out to be dead)
   //   verify: ask the kernel whether an idle connection is still open, for a request that cannot be sent twice
   // Error: ErrorKind::no_upstream without addresses, else what connect failed with.
@@ -75,8 +75,8 @@ class Pool {
   // connections.
   void release(Lease lease, bool reusable, std::optional<Nanoseconds> backend_keeps);
 
-  // An asynchronous connect came to nothing.
-  void count_connect_failure() { counters_.connect_failures.add(); }
+  // An asynchronous connect came to nothing: for a moment the other addresses come first.
+  void connect_failed(const Lease& lease) { connect_failed(*lease.endpoint_); }
 
   // Closes idle connections that died or outlived their time. Called about once a second.
   void sweep();
@@ -91,10 +91,14 @@ class Pool {
     net::SocketAddress address;
     std::string text;
     std::vector<Idle> idle;
-    bool gone = false;  // no longer among the addresses
+    Instant avoid_until{};  // after a failed connect, if there are other addresses
+    bool gone = false;      // no longer among the addresses
   };
 
   void drop_idle(Endpoint& endpoint);
+  void connect_failed(Endpoint& endpoint);
+  // The address to connect to next.
+  [[nodiscard]] std::size_t next_endpoint() const;
 
   rt::Loop& loop_;
   Connector& connector_;

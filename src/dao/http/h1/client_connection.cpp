@@ -14,7 +14,7 @@ constexpr std::size_t kFramingMax = 64;
 
 // What a write to a socket that is still connecting fails with belongs to the connect, not to the exchange.
 Error connect_error(Error error) {
-  if (error.kind == ErrorKind::timeout_write) error.kind = ErrorKind::timeout_connect;
+  if (error.sys_errno == ETIMEDOUT) error.kind = ErrorKind::timeout_connect;
   if (error.kind == ErrorKind::io || error.kind == ErrorKind::reset) error.kind = ErrorKind::connect_failed;
   error.sent = Sent::nothing;
   return error;
@@ -30,7 +30,8 @@ ClientConnection::ClientConnection(rt::Loop& loop, std::unique_ptr<net::Stream> 
       body_(loop, *stream_, buffer_, Origin::backend) {}
 
 rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::string_view base_path, BodyPiece first,
-                                                  Nanoseconds connecting, Nanoseconds stall, rt::Cancel* cancel) {
+                                                  std::span<const Field> trailers, Nanoseconds connecting,
+                                                  Nanoseconds stall, rt::Cancel* cancel) {
   ++exchanges_;
   request_sent_ = first.last;
   chunked_request_ = head.framing.kind == BodyFraming::Kind::chunked;
@@ -54,7 +55,7 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
   std::span<iovec> pieces;
   if (chunked_request_ && (first.last || !first.bytes.empty())) {
     chunk_pieces.push_back(head_piece);
-    chunks_.encode(first, {}, chunk_pieces);
+    chunks_.encode(first, trailers, chunk_pieces);
     pieces = chunk_pieces;
   } else {
     plain = {head_piece, piece_of(first.bytes)};
@@ -145,7 +146,7 @@ rt::Task<Result<>> ClientConnection::read_head(ResponseHead& head, Method reques
 }
 
 void ClientConnection::start_body(const ResponseHead& head, const HeadLimits& limits) {
-  body_.start(head.framing, 0, limits.head_max_bytes, limits.fields_max);
+  body_.start(head, 0, limits.head_max_bytes, limits.fields_max);
 }
 
 bool ClientConnection::reusable(const ResponseHead& head) {

@@ -26,10 +26,12 @@ class ClientConnection {
   [[nodiscard]] std::uint32_t exchanges() const { return exchanges_; }
 
   // Sends the head, with `base_path` before its path (unless that is "*") and framed for what `first` begins, and
-  // `first` in one go. The head's fields must already be edited for forwarding. Also completes a connect that is under
-  // way (`connecting`: how long that may take; zero when connected). Error::sent tells whether anything left.
+  // `first` in one go, with the trailers if it is also the last piece. The head's fields must already be edited for
+  // forwarding. Also completes a connect that is under way (`connecting`: how long that may take; zero when connected).
+  // Error::sent tells whether anything left.
   rt::Task<Result<>> send_request(const RequestHead& head, std::string_view base_path, BodyPiece first,
-                                  Nanoseconds connecting, Nanoseconds stall, rt::Cancel* cancel);
+                                  std::span<const Field> trailers, Nanoseconds connecting, Nanoseconds stall,
+                                  rt::Cancel* cancel);
   rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall, rt::Cancel* cancel);
 
   // Reads a response head, interim (1xx) or final, into `head`; its views live until the next read on this connection.

@@ -29,14 +29,16 @@ std::string_view between(const char* from, const char* to) {
 
 // Expects CRLF at the cursor and steps over it.
 Result<Line> end_of_line(Cursor& cursor) {
+  if (cursor.end - cursor.at >= 2 && cursor.at[0] == '\r' && cursor.at[1] == '\n') {
+    cursor.at += 2;
+    return Line::complete;
+  }
   if (cursor.empty()) return Line::incomplete;
   if (*cursor.at != '\r') {
     return cursor.fail(*cursor.at == '\n' ? "bare LF (RFC 9112 2.2)" : "invalid character in the head (RFC 9110 5.5)");
   }
   if (cursor.at + 1 == cursor.end) return Line::incomplete;
-  if (cursor.at[1] != '\n') return cursor.fail("bare CR (RFC 9112 2.2)");
-  cursor.at += 2;
-  return Line::complete;
+  return cursor.fail("bare CR (RFC 9112 2.2)");
 }
 
 Method identify_method(std::string_view text) {

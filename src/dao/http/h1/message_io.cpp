@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "dao/http/h1/head_parser.h"
+#include "dao/http/h1/syntax.h"
 
 namespace dao::http::h1 {
 
@@ -81,18 +82,23 @@ rt::Task<Result<>> write_all(rt::Loop& loop, net::Stream& stream, std::span<iove
   }
 }
 
-void BodyReader::start(BodyFraming framing, std::size_t max_bytes, std::size_t trailer_max_bytes,
-                       std::size_t fields_max) {
-  framing_ = framing;
-  left_ = framing.length;
+void BodyReader::start(const Head& head, std::size_t max_bytes, std::size_t trailer_max_bytes, std::size_t fields_max) {
+  framing_ = head.framing;
+  left_ = framing_.length;
   bytes_ = 0;
   max_bytes_ = max_bytes;
   fields_max_ = fields_max;
   handed_out_ = 0;
-  ended_ = framing.kind == BodyFraming::Kind::none;
+  ended_ = framing_.kind == BodyFraming::Kind::none;
   stream_ended_ = false;
   trailers_.clear();
-  if (framing.kind == BodyFraming::Kind::chunked) chunks_ = ChunkedDecoder(origin_, trailer_max_bytes);
+  if (framing_.kind != BodyFraming::Kind::chunked) return;
+  chunks_ = ChunkedDecoder(origin_, trailer_max_bytes);
+  connection_options_.clear();
+  for (const Field& field : head.fields) {
+    if (field.id != FieldId::connection) continue;
+    for_each_element(field.value, [this](std::string_view option) { connection_options_.emplace_back(option); });
+  }
 }
 
 void BodyReader::release_piece() {
@@ -138,6 +144,10 @@ Result<BodyPiece> BodyReader::take_buffered() {
       if (step->done && !chunks_.trailer_section().empty()) {
         const Result<> parsed = parse_trailers(chunks_.trailer_section(), fields_max_, origin_, trailers_);
         if (!parsed) return std::unexpected(parsed.error());
+        std::erase_if(trailers_, [this](const Field& trailer) {
+          return std::ranges::any_of(connection_options_,
+                                     [&](const auto& option) { return equals_ignoring_case(option, trailer.name); });
+        });
       }
       return piece(step->data, step->done);
     }

@@ -50,8 +50,8 @@ class BodyReader {
   BodyReader(rt::Loop& loop, net::Stream& stream, Buffer& buffer, Origin origin)
       : loop_(loop), stream_(stream), buffer_(buffer), origin_(origin) {}
 
-  // Prepares for the next message. `max_bytes`: 0 = no limit.
-  void start(BodyFraming framing, std::size_t max_bytes, std::size_t trailer_max_bytes, std::size_t fields_max);
+  // Prepares for the next message, whose framing and Connection options `head` tells. `max_bytes`: 0 = no limit.
+  void start(const Head& head, std::size_t max_bytes, std::size_t trailer_max_bytes, std::size_t fields_max);
 
   [[nodiscard]] bool ended() const { return ended_; }
   // Bytes of body, decoded, since start().
@@ -84,6 +84,7 @@ class BodyReader {
   bool stream_ended_ = false;
   ChunkedDecoder chunks_;
   std::vector<Field> trailers_;
+  std::vector<std::string> connection_options_;  // a trailer that Connection names is not passed on either
 };
 
 // Appends the framing of one piece of a chunked body to `pieces`: size line, data, line end, and for the last piece the

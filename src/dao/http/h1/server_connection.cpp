@@ -14,6 +14,8 @@ namespace {
 // (RFC 9112 section 9.6).
 constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kLingerMaxBytes = std::size_t{256} * 1024;
+// A client that pipelines requests which need no waiting lets the others have their turn after so many.
+constexpr std::uint32_t kRequestsPerBatch = 64;
 constexpr Nanoseconds kDiscardTime = std::chrono::seconds(5);
 }  // namespace
 
@@ -43,6 +45,13 @@ rt::Task<> ServerConnection::serve() {
         wake = co_await stream_->readable.wait(loop_, deadline, &drain_);
       handler_.connection_idle(false);
       if (wake != rt::Wake::ready) break;
+    }
+    if (loop_.now() != batch_) {
+      batch_ = loop_.now();
+      in_batch_ = 0;
+    } else if (++in_batch_ == kRequestsPerBatch) {
+      const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now(), &drain_);
+      static_cast<void>(wake);
     }
     auto serving = serve_one();
     const Next next = co_await std::move(serving);
@@ -172,7 +181,7 @@ rt::Task<ServerConnection::Next> ServerConnection::serve_one() {
 rt::Task<> ServerConnection::discard_rest_of_body(ServerExchange& exchange, bool& clean) {
   const Instant give_up = loop_.now() + kDiscardTime;
   while (!exchange.body_read_to_end()) {
-    auto reading = exchange.read_body(nullptr);
+    auto reading = exchange.read_body(nullptr, Nanoseconds::zero());
     const Result<BodyPiece> piece = co_await std::move(reading);
     if (!piece || loop_.now() > give_up) {
       clean = false;

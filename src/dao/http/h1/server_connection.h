@@ -72,6 +72,8 @@ class ServerConnection {
   Instant accepted_;
   std::uint32_t served_ = 0;
   bool skipped_crlf_ = false;
+  std::uint32_t in_batch_ = 0;  // requests begun in the loop's batch of `batch_`
+  Instant batch_{};
 };
 
 }  // namespace dao::http::h1

@@ -1,5 +1,6 @@
 #include "dao/http/h1/server_exchange.h"
 
+#include <algorithm>
 #include <array>
 
 namespace dao::http::h1 {
@@ -53,7 +54,7 @@ ServerExchange::ServerExchange(rt::Loop& loop, net::Stream& stream, Buffer& buff
       body_started_(loop.now()),
       reused_(reused),
       keep_alive_(head.keep_alive) {
-  body_.start(head.framing, settings.body_max_bytes, settings.limits.head_max_bytes, settings.limits.fields_max);
+  body_.start(head, settings.body_max_bytes, settings.limits.head_max_bytes, settings.limits.fields_max);
 }
 
 Result<BodyPiece> ServerExchange::take_buffered_body() {
@@ -63,8 +64,9 @@ Result<BodyPiece> ServerExchange::take_buffered_body() {
   return piece;
 }
 
-rt::Task<Result<BodyPiece>> ServerExchange::read_body(rt::Cancel* cancel) {
-  Instant deadline = loop_.now() + settings_.body_timeout;
+rt::Task<Result<BodyPiece>> ServerExchange::read_body(rt::Cancel* cancel, Nanoseconds grace) {
+  if (body_.bytes() == 0) body_started_ = std::max(body_started_, loop_.now() + grace);
+  Instant deadline = loop_.now() + grace + settings_.body_timeout;
   if (settings_.body_min_bytes_per_second > 0) {
     // A body that only trickles: by when the bytes so far should have come at the slowest rate, and one timeout of
     // grace.

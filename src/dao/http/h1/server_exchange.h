@@ -20,7 +20,7 @@ class ServerExchange final : public Exchange {
   [[nodiscard]] bool reused_connection() const override { return reused_; }
   [[nodiscard]] Instant started() const override { return started_; }
   Result<BodyPiece> take_buffered_body() override;
-  rt::Task<Result<BodyPiece>> read_body(rt::Cancel* cancel) override;
+  rt::Task<Result<BodyPiece>> read_body(rt::Cancel* cancel, Nanoseconds grace) override;
   [[nodiscard]] bool body_read_to_end() const override { return body_.ended(); }
   [[nodiscard]] std::span<const Field> request_trailers() const override { return body_.trailers(); }
   [[nodiscard]] std::uint64_t request_body_bytes() const override { return body_.bytes(); }
