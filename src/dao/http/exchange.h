@@ -36,7 +36,8 @@ class Exchange {
 
   // What of the body has already arrived, without waiting. Called at most once, before any read_body().
   virtual Result<BodyPiece> take_buffered_body() = 0;
-  // The next piece; `grace` is added to the time the client has for it. Errors: Origin::client (incomplete, malformed, timeout_body, body_too_large, reset) or cancelled.
+  // The next piece; `grace` is added to the time the client has for it. Errors: Origin::client (incomplete, malformed,
+  // timeout_body, body_too_large, reset) or cancelled.
   virtual rt::Task<Result<BodyPiece>> read_body(rt::Cancel* cancel, Nanoseconds grace) = 0;
   [[nodiscard]] virtual bool body_read_to_end() const = 0;
   [[nodiscard]] virtual std::span<const Field> request_trailers() const = 0;

@@ -123,7 +123,7 @@ void prepare_request(RequestHead& head, const ForwardingRules& rules, const net:
     bool replaced = false;
     for (Field& field : head.fields) {
       if (field.id != FieldId::host) continue;
-      field.value = head.authority;
+      field.replace_value(head.authority);
       replaced = true;
     }
     if (!replaced) head.add("Host", head.authority, FieldId::host);
@@ -182,7 +182,7 @@ Hops count_down_max_forwards(RequestHead& head) {
   if (hops == 0) return Hops::answer;
   char digits[16];
   const auto printed = std::to_chars(digits, digits + sizeof digits, hops - 1);
-  field->value = head.arena.copy({digits, static_cast<std::size_t>(printed.ptr - digits)});
+  field->replace_value(head.arena.copy({digits, static_cast<std::size_t>(printed.ptr - digits)}));
   return Hops::forward;
 }
 

@@ -18,8 +18,8 @@ struct ForwardingRules {
   bool forwarded = true;
 };
 
-// `peer` and `scheme` outlive the head's fields, which may be views of their text. `trusted`: the peer may speak for those before it: its X-Forwarded-* and
-// Forwarded are kept and extended; otherwise they are replaced.
+// `peer` and `scheme` outlive the head's fields, which may be views of their text. `trusted`: the peer may speak for
+// those before it: its X-Forwarded-* and Forwarded are kept and extended; otherwise they are replaced.
 void prepare_request(RequestHead& head, const ForwardingRules& rules, const net::Peer& peer, bool trusted,
                      std::string_view scheme);
 

@@ -20,6 +20,15 @@ struct Field {
   std::string_view value;
   FieldId id = FieldId::other;
   bool dropped = false;  // not to be forwarded
+  // Bytes of the whole line in the message, from name.data() to behind its CRLF, if it is spelled as we would spell it:
+  // then it is passed on as it stands, together with its neighbours. Otherwise 0.
+  std::uint32_t line_bytes = 0;
+
+  // The line as it came no longer says what the field does.
+  void replace_value(std::string_view replacement) {
+    value = replacement;
+    line_bytes = 0;
+  }
 };
 
 // Text that a head needs beside the buffer it was parsed from. The first kilobyte is inline; clear() keeps it.

@@ -20,6 +20,7 @@ class MemoryStream final : public Stream {
   IoResult try_read(std::span<char> into) override;
   [[nodiscard]] bool may_read() const override { return !inbox_.empty() || inbox_ended_ || was_reset_; }
   IoResult try_write(std::span<const iovec> pieces) override;
+  [[nodiscard]] std::size_t unread_by_peer() const override { return other_ != nullptr ? other_->inbox_.size() : 0; }
   bool idle_and_open() override { return !may_read(); }
   void shutdown_write() override;
   // Dies like a reset connection: the other side's reads and writes fail with ECONNRESET.

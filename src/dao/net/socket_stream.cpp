@@ -1,7 +1,9 @@
 #include "dao/net/socket_stream.h"
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <sys/syscall.h>
@@ -99,6 +101,11 @@ IoResult SocketStream::try_write(std::span<const iovec> pieces) {
     if (errno == EAGAIN) return {IoStatus::would_block};
     return {IoStatus::failed, errno};
   }
+}
+
+std::size_t SocketStream::unread_by_peer() const {
+  int bytes = 0;
+  return ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 bool SocketStream::idle_and_open() {

@@ -26,6 +26,7 @@ class SocketStream final : public Stream, private rt::IoSource {
   IoResult try_read(std::span<char> into) override;
   [[nodiscard]] bool may_read() const override { return may_read_; }
   IoResult try_write(std::span<const iovec> pieces) override;
+  [[nodiscard]] std::size_t unread_by_peer() const override;
   bool idle_and_open() override;
   void shutdown_write() override;
   // Closes with a reset, so that the peer cannot take a message that was cut short for a complete one.

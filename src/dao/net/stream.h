@@ -41,6 +41,8 @@ class Stream {
   [[nodiscard]] virtual bool may_read() const = 0;
   // Takes as much as fits now, from any number of pieces. Never raises SIGPIPE.
   virtual IoResult try_write(std::span<const iovec> pieces) = 0;
+  // Bytes that were written and that the peer has not taken yet. One system call.
+  [[nodiscard]] virtual std::size_t unread_by_peer() const = 0;
   // For an idle connection: nothing to read and not closed, as the kernel sees it at this moment. One system call.
   virtual bool idle_and_open() = 0;
   // The peer will read the end of the stream after what was written. Reading goes on.

@@ -1,5 +1,5 @@
 // The loop of a real thread, over epoll. File descriptors are registered once, edge-triggered, for everything; after
-// that no epoll_ctl is made until they are closed. Measured against io_uring in docs/architecture.md.
+// that no epoll_ctl is made until they are closed. Why not io_uring: docs/architecture.md.
 #pragma once
 
 #include <cstdint>

@@ -86,11 +86,11 @@ rt::Task<AttemptOutcome> Attempt::run() {
     outcome_.address = lease->address();
     ClientConnection& connection = lease->connection();
 
+    in_.exchange.watch_client(&in_.cancel);
     auto sending = send(*lease);
     Result<> done = co_await std::move(sending);
     if (done) {
       if (in_.first.last) {
-        in_.exchange.watch_client(&in_.cancel);
         receiving_ = &in_.cancel;
         auto receiving = receive(connection);
         done = co_await std::move(receiving);

@@ -70,11 +70,16 @@ Method identify_method(std::string_view text) {
 
 // host [":" port] without userinfo (RFC 9110 section 4.2.4, RFC 3986 section 3.2.2).
 bool valid_authority(std::string_view text) {
-  for (const char c : text) {
-    if (!is(c, kHost)) return false;
+  std::size_t colon = std::string_view::npos;  // the first one outside of brackets
+  const bool literal = !text.empty() && text.front() == '[';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (!is(text[i], kHost)) return false;
+    if (literal) continue;
+    if (text[i] == '[' || text[i] == ']') return false;
+    if (text[i] == ':' && colon == std::string_view::npos) colon = i;
   }
   std::string_view port;
-  if (!text.empty() && text.front() == '[') {
+  if (literal) {
     const std::size_t close = text.find(']');
     if (close == std::string_view::npos || close < 3) return false;
     for (const char c : text.substr(1, close - 1)) {
@@ -82,13 +87,9 @@ bool valid_authority(std::string_view text) {
       if (!is_digit(c) && !(l >= 'a' && l <= 'f') && c != ':' && c != '.') return false;
     }
     port = text.substr(close + 1);
-  } else {
-    const std::size_t colon = text.find(':');
-    if (text.find_first_of("[]") != std::string_view::npos) return false;
-    if (colon != std::string_view::npos) {
-      if (colon == 0) return false;
-      port = text.substr(colon);
-    }
+  } else if (colon != std::string_view::npos) {
+    if (colon == 0) return false;
+    port = text.substr(colon);
   }
   if (port.empty()) return true;
   if (port.front() != ':' || port.size() > 6) return false;
@@ -221,7 +222,7 @@ Result<Line> parse_fields(Cursor& cursor, std::size_t fields_max, std::vector<Fi
     if (*cursor.at == '\r') return end_of_line(cursor);
     if (fields.size() == fields_max) return cursor.fail("too many fields", ErrorKind::head_too_large);
     const char* name_begin = cursor.at;
-    const char* name_end = skip(name_begin, cursor.end, kToken);
+    const char* name_end = skip_field_name(name_begin, cursor.end);
     if (name_end == cursor.end) return Line::incomplete;
     if (*name_end != ':' || name_end == name_begin) {
       if (*name_begin == ' ' || *name_begin == '\t') return cursor.fail("line folding (RFC 9112 5.2)");
@@ -233,10 +234,16 @@ Result<Line> parse_fields(Cursor& cursor, std::size_t fields_max, std::vector<Fi
     cursor.at = skip_field_value(value_begin, cursor.end);
     const char* value_end = cursor.at;
     while (value_end != value_begin && (value_end[-1] == ' ' || value_end[-1] == '\t')) --value_end;
-    const Result<Line> line = end_of_line(cursor);
-    if (!line || *line == Line::incomplete) return line;
+    const bool canonical = value_end == cursor.at && value_begin == name_end + 2 && name_end[1] == ' ';
+    if (cursor.end - cursor.at >= 2 && cursor.at[0] == '\r' && cursor.at[1] == '\n') {
+      cursor.at += 2;
+    } else {
+      const Result<Line> line = end_of_line(cursor);
+      if (!line || *line == Line::incomplete) return line;
+    }
     const std::string_view name = between(name_begin, name_end);
-    fields.push_back({name, between(value_begin, value_end), identify_field(name), false});
+    const auto line_bytes = canonical ? static_cast<std::uint32_t>(cursor.at - name_begin) : 0U;
+    fields.push_back({name, between(value_begin, value_end), identify_field(name), false, line_bytes});
   }
 }
 

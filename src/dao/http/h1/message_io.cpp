@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/syntax.h"
@@ -72,7 +73,15 @@ rt::Task<Result<>> write_all(rt::Loop& loop, net::Stream& stream, std::span<iove
     const Result<bool> done = try_write_all(stream, pieces, origin, any_sent);
     if (!done) co_return std::unexpected(done.error());
     if (*done) co_return Result<>{};
-    const rt::Wake wake = co_await stream.writable.wait(loop, loop.now() + stall, cancel);
+    // The kernel says "writable" only when much of its buffer is free again, which a slow reader may need longer for.
+    // So half-way the unread bytes are counted: if they have become fewer by the end, the peer is slow, not stuck.
+    rt::Wake wake = co_await stream.writable.wait(loop, loop.now() + stall / 2, cancel);
+    std::size_t unread = wake == rt::Wake::timed_out ? stream.unread_by_peer() : 0;
+    while (wake == rt::Wake::timed_out) {
+      wake = co_await stream.writable.wait(loop, loop.now() + (stall - stall / 2), cancel);
+      const std::size_t before = std::exchange(unread, stream.unread_by_peer());
+      if (unread >= before) break;
+    }
     if (wake == rt::Wake::ready) continue;
     const Sent sent = any_sent ? Sent::maybe : Sent::nothing;
     if (wake == rt::Wake::timed_out) {
@@ -186,14 +195,28 @@ rt::Task<Result<BodyPiece>> BodyReader::read(Instant deadline, ErrorKind timeout
 std::size_t size_of_fields(std::span<const Field> fields) {
   std::size_t size = 0;
   for (const Field& field : fields) {
-    if (!field.dropped) size += field.name.size() + field.value.size() + 4;
+    if (field.dropped) continue;
+    size += field.line_bytes != 0 ? field.line_bytes : field.name.size() + field.value.size() + 4;
   }
   return size;
 }
 
 char* write_fields(char* to, std::span<const Field> fields) {
+  // Neighbouring lines that are passed on as they came are copied in one go.
+  std::string_view run;
   for (const Field& field : fields) {
     if (field.dropped) continue;
+    if (field.line_bytes != 0) {
+      if (field.name.data() == run.data() + run.size()) {
+        run = {run.data(), run.size() + field.line_bytes};
+      } else {
+        if (!run.empty()) to = write_text(to, run);
+        run = {field.name.data(), field.line_bytes};
+      }
+      continue;
+    }
+    if (!run.empty()) to = write_text(to, run);
+    run = {};
     to = write_text(to, field.name);
     *to++ = ':';
     *to++ = ' ';
@@ -201,7 +224,7 @@ char* write_fields(char* to, std::span<const Field> fields) {
     *to++ = '\r';
     *to++ = '\n';
   }
-  return to;
+  return run.empty() ? to : write_text(to, run);
 }
 
 char* write_number(char* to, std::uint64_t value) {
