@@ -149,7 +149,7 @@ rt::Task<Connection::Next> Connection::read_head() {
       // An idle connection holds no buffer.
       buffer_.drop();
       while (!stream_.may_read()) {
-        const rt::Wake wake = co_await stream_.readable.wait(worker_.loop(), kNever, &cancel_);
+        const rt::Wake wake = co_await stream_.wait_readable(worker_.loop(), kNever, &cancel_);
         if (wake != rt::Wake::ready) co_return Next::gone;
       }
     } else {

@@ -80,11 +80,32 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) {
   return a.length_ == b.length_ && std::memcmp(&a.storage_, &b.storage_, a.length_) == 0;
 }
 
+namespace {
+
+// inet_ntop() goes through printf, which is a tenth of what a short connection costs us.
+std::size_t write_ipv4(const std::uint8_t* bytes, char* to) {
+  char* at = to;
+  for (int i = 0; i < 4; ++i) {
+    if (i > 0) *at++ = '.';
+    const unsigned value = bytes[i];
+    if (value >= 100) *at++ = static_cast<char>('0' + value / 100);
+    if (value >= 10) *at++ = static_cast<char>('0' + value / 10 % 10);
+    *at++ = static_cast<char>('0' + value % 10);
+  }
+  return static_cast<std::size_t>(at - to);
+}
+
+}  // namespace
+
 Peer::Peer(const sockaddr* raw) {
   const auto take = [this](int family, const void* bytes, std::uint8_t length, std::uint16_t port) {
     std::memcpy(bytes_.data(), bytes, length);
     bytes_length_ = length;
     port_ = ntohs(port);
+    if (family == AF_INET) {
+      text_length_ = static_cast<std::uint8_t>(write_ipv4(bytes_.data(), text_.data()));
+      return;
+    }
     text_.fill('\0');
     inet_ntop(family, bytes, text_.data(), static_cast<socklen_t>(text_.size()));
     text_length_ = static_cast<std::uint8_t>(std::strlen(text_.data()));

@@ -66,7 +66,7 @@ Opened open_one(const SocketAddress& address, bool reuse_port) {
 }
 
 bool is_socket(const SocketAddress& address) {
-  struct stat found {};
+  struct stat found{};
   return lstat(address.text().substr(std::strlen("unix:")).c_str(), &found) == 0 && S_ISSOCK(found.st_mode);
 }
 

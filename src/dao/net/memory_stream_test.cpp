@@ -54,13 +54,14 @@ TEST(MemoryStream, WakesTheReaderAndTheWriter) {
   auto [a, b] = MemoryStream::make_pair(1);
   auto reader = [](rt::Loop& l, Stream& from, std::string& into) -> rt::Task<> {
     while (into.size() < 3) {
-      static_cast<void>(co_await from.readable.wait(l));
+      static_cast<void>(co_await from.wait_readable(l, kNever, nullptr));
       into += read(from);
     }
   };
   auto writer = [](rt::Loop& l, Stream& to) -> rt::Task<> {
     for (const char* text : {"a", "b", "c"}) {
-      while (write(to, text).status == IoStatus::would_block) static_cast<void>(co_await to.writable.wait(l));
+      while (write(to, text).status == IoStatus::would_block)
+        static_cast<void>(co_await to.wait_writable(l, kNever, nullptr));
     }
   };
   std::string got;

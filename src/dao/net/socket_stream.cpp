@@ -19,19 +19,48 @@ namespace {
 ssize_t receive(int fd, std::span<char> into) {
   return syscall(SYS_recvfrom, fd, into.data(), into.size(), 0, nullptr, nullptr);
 }
-ssize_t transmit(int fd, const iovec& piece) {
-  return syscall(SYS_sendto, fd, piece.iov_base, piece.iov_len, MSG_NOSIGNAL, nullptr, 0);
+ssize_t transmit(int fd, const iovec& piece, int flags) {
+  return syscall(SYS_sendto, fd, piece.iov_base, piece.iov_len, flags, nullptr, 0);
 }
-ssize_t transmit(int fd, std::span<const iovec> pieces) {
+ssize_t transmit(int fd, std::span<const iovec> pieces, int flags) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
   message.msg_iovlen = pieces.size();
-  return syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
+  return syscall(SYS_sendmsg, fd, &message, flags);
 }
 
 }  // namespace
 
-SocketStream::SocketStream(rt::EpollLoop& loop, int fd) : fd_(fd), watched_(loop.watch(fd, *this)) {}
+SocketStream::SocketStream(rt::EpollLoop& loop, int fd, Watch watch) : loop_(loop), fd_(fd) {
+  armed_ = false;
+  if (watch == Watch::at_once) {
+    arm();
+  } else {
+    may_read_ = true;
+  }
+}
+
+void SocketStream::arm() {
+  armed_ = true;
+  loop_.timers().cancel(arm_timer_);
+  if (loop_.watch(fd_, *this)) return;
+  refused_ = true;
+  set_peer_gone();
+  may_read_ = true;
+  readable.set();
+  writable.set();
+}
+
+void SocketStream::arm_soon(bool wanted) {
+  if (!wanted) {
+    loop_.timers().cancel(arm_timer_);
+    return;
+  }
+  if (arm_timer_.scheduled()) return;
+  arm_timer_.stream = this;
+  arm_timer_.fire = [](rt::Timer& self) { static_cast<ArmTimer&>(self).stream->arm(); };
+  loop_.timers().schedule(arm_timer_, loop_.now() + kArmDelay);
+}
 
 Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop, const SocketAddress& to) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -58,6 +87,7 @@ Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop,
 }
 
 SocketStream::~SocketStream() {
+  loop_.timers().cancel(arm_timer_);
   if (fd_ >= 0) close(fd_);
 }
 
@@ -94,8 +124,10 @@ IoResult SocketStream::try_read(std::span<char> into) {
 }
 
 IoResult SocketStream::try_write(std::span<const iovec> pieces) {
+  // MSG_MORE holds the last segment back until the close, which then sends its FIN in it: one packet less.
+  const int flags = closing_ ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
   for (;;) {
-    const ssize_t sent = pieces.size() == 1 ? transmit(fd_, pieces[0]) : transmit(fd_, pieces);
+    const ssize_t sent = pieces.size() == 1 ? transmit(fd_, pieces[0], flags) : transmit(fd_, pieces, flags);
     if (sent >= 0) return {IoStatus::ok, 0, static_cast<std::size_t>(sent)};
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return {IoStatus::would_block};

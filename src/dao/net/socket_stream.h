@@ -12,15 +12,21 @@ namespace dao::net {
 
 class SocketStream final : public Stream, private rt::IoSource {
  public:
-  // Takes ownership of a connected, non-blocking `fd`. Registers it with `loop`; see ok().
-  SocketStream(rt::EpollLoop& loop, int fd);
+  enum class Watch : std::uint8_t {
+    at_once,
+    // When somebody has to wait for it: a connection that is served in one go never meets epoll. It begins with a read
+    // attempt, for a client that has just connected has mostly spoken already.
+    when_needed,
+  };
+  // Takes ownership of a connected, non-blocking `fd`.
+  SocketStream(rt::EpollLoop& loop, int fd, Watch watch = Watch::at_once);
   // Starts to connect. On success the stream may still be connecting: writes say would_block until it is connected, or
   // fail with what connect failed with.
   static Result<std::unique_ptr<SocketStream>> connect(rt::EpollLoop& loop, const SocketAddress& to);
   ~SocketStream() override;
 
-  // False when the kernel refused to watch the socket (it then reports an error on the first wait).
-  [[nodiscard]] bool ok() const { return watched_; }
+  // False when the kernel refused to watch the socket: nobody would be told of anything.
+  [[nodiscard]] bool ok() const { return !refused_; }
   [[nodiscard]] int fd() const { return fd_; }
 
   IoResult try_read(std::span<char> into) override;
@@ -33,11 +39,21 @@ class SocketStream final : public Stream, private rt::IoSource {
   void abort();
 
  private:
-  void on_events(std::uint32_t epoll_events) override;
+  // How long an exchange may take before its client is watched for going away.
+  static constexpr Nanoseconds kArmDelay = std::chrono::milliseconds(5);
+  struct ArmTimer : rt::Timer {
+    SocketStream* stream = nullptr;
+  };
 
+  void on_events(std::uint32_t epoll_events) override;
+  void arm() override;
+  void arm_soon(bool wanted) override;
+
+  rt::EpollLoop& loop_;
   int fd_;
-  bool watched_ = false;
+  bool refused_ = false;
   bool may_read_ = false;
+  ArmTimer arm_timer_;
 };
 
 }  // namespace dao::net

@@ -4,7 +4,7 @@
 //   for (;;) {
 //     const IoResult result = stream.try_read(buffer);
 //     if (result.status != IoStatus::would_block) break;
-//     const rt::Wake wake = co_await stream.readable.wait(loop, deadline, cancel);
+//     const rt::Wake wake = co_await stream.wait_readable(loop, deadline, cancel);
 //     if (wake != rt::Wake::ready) ...
 //   }
 #pragma once
@@ -53,17 +53,37 @@ class Stream {
   // The connection is dead in both directions (reset, error).
   [[nodiscard]] bool peer_gone() const { return peer_gone_; }
 
-  // Requested (with ErrorKind::closed or reset) when the peer closes or is gone; null when nobody wants to know.
+  // Requested (with ErrorKind::closed or reset) when the peer closes or is gone, perhaps some milliseconds later; null
+  // when nobody wants to know.
   void watch_peer(rt::Cancel* cancel, bool on_close_too) {
     peer_watch_ = cancel;
     peer_watch_close_ = on_close_too;
     if (cancel != nullptr) tell_watcher();
+    if (!armed_) arm_soon(cancel != nullptr);
   }
 
-  rt::Event readable;
-  rt::Event writable;
+  [[nodiscard]] rt::detail::Waiter wait_readable(rt::Loop& loop, Instant deadline, rt::Cancel* cancel) {
+    if (!armed_) arm();
+    return readable.wait(loop, deadline, cancel);
+  }
+  [[nodiscard]] rt::detail::Waiter wait_writable(rt::Loop& loop, Instant deadline, rt::Cancel* cancel) {
+    if (!armed_) arm();
+    return writable.wait(loop, deadline, cancel);
+  }
+
+  // The stream is closed right after the writes that follow: their end and the end of the stream may travel together.
+  void closing_after_write() { closing_ = true; }
 
  protected:
+  rt::Event readable;
+  rt::Event writable;
+  bool closing_ = false;
+  // False while nobody tells this stream of news: it must be armed before anybody waits.
+  bool armed_ = true;
+  virtual void arm() {}
+  // Arm it in a moment, unless that is called off.
+  virtual void arm_soon(bool) {}
+
   void set_peer_closed() {
     peer_closed_ = true;
     tell_watcher();

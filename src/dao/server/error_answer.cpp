@@ -96,8 +96,6 @@ ErrorAnswer answer_for(const Error& error) {
       return {503, "destination_unavailable", "no upstream can take this request", true};
     case ErrorKind::connection_limit:
       return {503, "connection_limit_reached", "too many connections", true};
-    case ErrorKind::draining:
-      return {503, "proxy_internal_response", "this proxy is shutting down", true};
     default:
       return {500, "proxy_internal_error", "the proxy failed"};
   }

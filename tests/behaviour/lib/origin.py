@@ -141,6 +141,11 @@ class Origin:
         with self._changed:
             return len(self._open)
 
+    def is_open(self, number: int) -> bool:
+        """Whether that connection (Request.connection) is still open at this end."""
+        with self._changed:
+            return number in self._open
+
     def seen(self, marker: str) -> list[Request]:
         """The requests that carry the marker anywhere, in the head or the body."""
         return [request for request in self.requests if marker.encode() in request.raw]

@@ -71,7 +71,7 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
     if (*done) co_return Result<>{};
     if (connected || any_sent) break;
     // The first write that does not block tells that the connection stands.
-    const rt::Wake wake = co_await stream_->writable.wait(loop_, connect_deadline, cancel);
+    const rt::Wake wake = co_await stream_->wait_writable(loop_, connect_deadline, cancel);
     if (wake != rt::Wake::ready) {
       co_return std::unexpected(interrupted(wake, Origin::backend, ErrorKind::timeout_connect));
     }
@@ -123,7 +123,7 @@ rt::Task<Result<>> ClientConnection::read_head(ResponseHead& head, Method reques
     }
     std::optional<Result<std::size_t>> reading = try_read_some(*stream_, room, Origin::backend);
     while (!reading) {
-      const rt::Wake wake = co_await stream_->readable.wait(loop_, deadline, cancel);
+      const rt::Wake wake = co_await stream_->wait_readable(loop_, deadline, cancel);
       reading = wake == rt::Wake::ready ? try_read_some(*stream_, room, Origin::backend)
                                         : std::unexpected(interrupted(wake, Origin::backend, ErrorKind::timeout_head));
     }

@@ -34,7 +34,7 @@ rt::Task<Result<std::size_t>> read_some(rt::Loop& loop, net::Stream& stream, std
   for (;;) {
     const std::optional<Result<std::size_t>> got = try_read_some(stream, into, origin);
     if (got) co_return *got;
-    const rt::Wake wake = co_await stream.readable.wait(loop, deadline, cancel);
+    const rt::Wake wake = co_await stream.wait_readable(loop, deadline, cancel);
     if (wake != rt::Wake::ready) co_return std::unexpected(interrupted(wake, origin, timeout));
   }
 }
@@ -75,10 +75,10 @@ rt::Task<Result<>> write_all(rt::Loop& loop, net::Stream& stream, std::span<iove
     if (*done) co_return Result<>{};
     // The kernel says "writable" only when much of its buffer is free again, which a slow reader may need longer for.
     // So half-way the unread bytes are counted: if they have become fewer by the end, the peer is slow, not stuck.
-    rt::Wake wake = co_await stream.writable.wait(loop, loop.now() + stall / 2, cancel);
+    rt::Wake wake = co_await stream.wait_writable(loop, loop.now() + stall / 2, cancel);
     std::size_t unread = wake == rt::Wake::timed_out ? stream.unread_by_peer() : 0;
     while (wake == rt::Wake::timed_out) {
-      wake = co_await stream.writable.wait(loop, loop.now() + (stall - stall / 2), cancel);
+      wake = co_await stream.wait_writable(loop, loop.now() + (stall - stall / 2), cancel);
       const std::size_t before = std::exchange(unread, stream.unread_by_peer());
       if (unread >= before) break;
     }

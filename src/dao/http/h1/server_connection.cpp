@@ -42,7 +42,7 @@ rt::Task<> ServerConnection::serve() {
       handler_.connection_idle(true);
       rt::Wake wake = rt::Wake::ready;
       while (wake == rt::Wake::ready && !stream_->may_read())
-        wake = co_await stream_->readable.wait(loop_, deadline, &drain_);
+        wake = co_await stream_->wait_readable(loop_, deadline, &drain_);
       handler_.connection_idle(false);
       if (wake != rt::Wake::ready) break;
     }
@@ -108,8 +108,9 @@ rt::Task<Result<ServerConnection::HeadRead>> ServerConnection::read_head(Request
           Error{.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "head too large"});
     }
     std::optional<Result<std::size_t>> reading = try_read_some(*stream_, room, Origin::client);
+    if (!reading && buffer_.empty()) co_return HeadRead::nothing_yet;
     while (!reading) {
-      const rt::Wake wake = co_await stream_->readable.wait(loop_, deadline, nullptr);
+      const rt::Wake wake = co_await stream_->wait_readable(loop_, deadline, nullptr);
       reading = wake == rt::Wake::ready ? try_read_some(*stream_, room, Origin::client)
                                         : std::unexpected(interrupted(wake, Origin::client, ErrorKind::timeout_head));
     }

@@ -148,6 +148,7 @@ rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming fra
     if (plain_body && !body_in_block) pieces[count++] = piece_of(first.bytes);
     all = {pieces.data(), count};
   }
+  if (first.last && closes_at_once()) stream_.closing_after_write();
   bool any_sent = false;
   const Result<bool> at_once = try_write_all(stream_, all, Origin::client, any_sent);
   Result<> written;
@@ -183,6 +184,7 @@ rt::Task<Result<>> ServerExchange::send_body(BodyPiece piece, std::span<const Fi
     sent_bytes_ += piece.bytes.size();
     all = plain;
   }
+  if (piece.last && closes_at_once()) stream_.closing_after_write();
   if (!all.empty()) {
     auto writing = write_all(loop_, stream_, all, Origin::client, settings_.write_timeout, nullptr);
     const Result<> written = co_await std::move(writing);

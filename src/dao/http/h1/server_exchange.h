@@ -43,6 +43,8 @@ class ServerExchange final : public Exchange {
   [[nodiscard]] bool rest_of_body_is_small() const;
 
  private:
+  // Nothing is read after this answer: ServerConnection closes right behind it.
+  [[nodiscard]] bool closes_at_once() const { return !keep_alive_ && body_.ended() && !body_broken_; }
   BodyFraming frame_for_client(const ResponseHead& head, BodyFraming framing);
   void add_body_pieces(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces);
 

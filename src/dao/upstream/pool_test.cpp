@@ -1,0 +1,362 @@
+// The keep-alive connections of one upstream, over MemoryStreams in virtual time. After each test the gauges are at
+// zero.
+#include "dao/upstream/pool.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "dao/upstream/memory_connector.h"
+
+namespace dao::upstream {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+
+net::SocketAddress at(const char* ip) {
+  return *net::SocketAddress::from_ip(ip, 80);
+}
+
+class Connector final : public MemoryConnector {
+ public:
+  std::vector<Opened> connections;
+
+ private:
+  void opened(Opened connection) override { connections.push_back(std::move(connection)); }
+};
+
+class PoolTest : public testing::Test {
+ protected:
+  PoolTest() { pool.set_addresses({at("192.0.2.1")}); }
+
+  Pool::Lease acquire(bool fresh = false, bool verify = false) {
+    Result<Pool::Lease> lease = pool.acquire(fresh, verify);
+    EXPECT_TRUE(lease);
+    return lease ? std::move(*lease) : Pool::Lease{};
+  }
+  // Opens `count` connections at once and gives them back in that order.
+  void fill(int count) {
+    std::vector<Pool::Lease> leases;
+    for (int i = 0; i < count; ++i) leases.push_back(acquire(true));
+    for (Pool::Lease& lease : leases) pool.release(std::move(lease), true, std::nullopt);
+  }
+  // The far end of a lease's connection. What is written at one end comes out at the other.
+  std::size_t number_of(Pool::Lease& lease) {
+    iovec mark{const_cast<char*>("!"), 1};
+    static_cast<void>(lease.connection().stream().try_write({&mark, 1}));
+    const auto found = std::ranges::find_if(connector.connections, [](const auto& opened) {
+      char byte = 0;
+      return opened.backend != nullptr && opened.backend->try_read({&byte, 1}).status == net::IoStatus::ok;
+    });
+    return static_cast<std::size_t>(found - connector.connections.begin());
+  }
+  // Connections that DAO has not closed.
+  std::size_t open() {
+    return static_cast<std::size_t>(std::ranges::count_if(connector.connections, [](const auto& opened) {
+      return opened.backend != nullptr && !opened.backend->peer_closed();
+    }));
+  }
+  void pass(Nanoseconds time) { loop.run_for(time); }
+
+  void TearDown() override {
+    pool.close_idle();
+    EXPECT_EQ(counters.connections_idle.value(), 0);
+    EXPECT_EQ(counters.connections_active.value(), 0);
+    EXPECT_EQ(buffers.in_use(), 0U);
+    EXPECT_EQ(open(), 0U);
+  }
+
+  rt::VirtualLoop loop;
+  Connector connector;
+  http::BufferPool buffers;
+  sense::UpstreamCounters counters;
+  Pool pool{loop, connector, buffers, counters, {.max_idle = 4, .idle_timeout = seconds(60)}};
+};
+
+TEST_F(PoolTest, OpensAndReuses) {
+  Pool::Lease first = acquire();
+  EXPECT_FALSE(first.reused());
+  EXPECT_EQ(first.address(), "192.0.2.1:80");
+  EXPECT_EQ(counters.connections_active.value(), 1);
+  pool.release(std::move(first), true, std::nullopt);
+  EXPECT_EQ(counters.connections_active.value(), 0);
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+
+  Pool::Lease again = acquire();
+  EXPECT_TRUE(again.reused());
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+  pool.release(std::move(again), true, std::nullopt);
+  EXPECT_EQ(connector.connections.size(), 1U);
+  EXPECT_EQ(counters.connects.value(), 1U);
+}
+
+TEST_F(PoolTest, WhatCannotBeUsedAgainIsClosed) {
+  pool.release(acquire(), false, std::nullopt);
+  EXPECT_EQ(open(), 0U);
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+  Pool::Lease next = acquire();
+  EXPECT_FALSE(next.reused());
+  pool.release(std::move(next), false, std::nullopt);
+}
+
+TEST_F(PoolTest, TheConnectionUsedLastIsUsedNext) {
+  fill(3);
+  Pool::Lease last = acquire();
+  Pool::Lease second = acquire();
+  EXPECT_EQ(number_of(last), 2U);
+  EXPECT_EQ(number_of(second), 1U);
+  pool.release(std::move(second), true, std::nullopt);
+  pool.release(std::move(last), true, std::nullopt);
+  Pool::Lease again = acquire();
+  EXPECT_EQ(number_of(again), 2U);
+  pool.release(std::move(again), true, std::nullopt);
+}
+
+TEST_F(PoolTest, KeepsAtMostMaxIdle) {
+  fill(7);
+  EXPECT_EQ(open(), 4U);
+  EXPECT_EQ(counters.connections_idle.value(), 4);
+}
+
+TEST_F(PoolTest, MaxIdleCountsOverAllAddresses) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2"), at("192.0.2.3")});
+  fill(7);
+  EXPECT_EQ(open(), 4U);
+}
+
+TEST_F(PoolTest, AFreshConnectionLeavesTheIdleOnesAlone) {
+  fill(1);
+  Pool::Lease lease = acquire(true);
+  EXPECT_FALSE(lease.reused());
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  pool.release(std::move(lease), true, std::nullopt);
+}
+
+TEST_F(PoolTest, IdleConnectionsAreClosedAfterTheirTime) {
+  fill(1);
+  pass(seconds(59));
+  pool.sweep();
+  EXPECT_EQ(open(), 1U);
+  pass(seconds(1));
+  pool.sweep();
+  EXPECT_EQ(open(), 0U);
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+}
+
+TEST_F(PoolTest, AnExpiredConnectionIsNotUsedEvenBeforeTheSweep) {
+  fill(1);
+  pass(seconds(60));
+  Pool::Lease lease = acquire();
+  EXPECT_FALSE(lease.reused());
+  EXPECT_EQ(open(), 1U) << "the expired one is closed";
+  pool.release(std::move(lease), false, std::nullopt);
+}
+
+TEST_F(PoolTest, UseStartsTheTimeAnew) {
+  fill(1);
+  for (int i = 0; i < 3; ++i) {
+    pass(seconds(50));
+    Pool::Lease lease = acquire();
+    EXPECT_TRUE(lease.reused());
+    pool.release(std::move(lease), true, std::nullopt);
+  }
+}
+
+TEST_F(PoolTest, TheBackendsKeepAliveIsHonouredWithAMargin) {
+  pool.release(acquire(), true, seconds(5));
+  pass(milliseconds(3900));
+  pool.sweep();
+  EXPECT_EQ(open(), 1U);
+  pass(milliseconds(100));
+  pool.sweep();
+  EXPECT_EQ(open(), 0U) << "a second before the backend closes";
+
+  pool.release(acquire(), true, seconds(3600));
+  pass(seconds(60));
+  pool.sweep();
+  EXPECT_EQ(open(), 0U) << "our own time is the shorter one";
+
+  for (const int too_short : {0, 1}) pool.release(acquire(), true, seconds(too_short));
+  EXPECT_EQ(open(), 0U);
+}
+
+TEST_F(PoolTest, ConnectionsThatDiedAreDropped) {
+  fill(4);
+  iovec rubbish{const_cast<char*>("HTTP/1.1 408 Request Timeout\r\n\r\n"), 32};
+  connector.connections[3].backend.reset();                                       // closed
+  connector.connections[2].backend->reset();                                      // reset
+  static_cast<void>(connector.connections[1].backend->try_write({&rubbish, 1}));  // talks out of turn
+  Pool::Lease lease = acquire();
+  EXPECT_TRUE(lease.reused());
+  EXPECT_EQ(number_of(lease), 0U);
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+  pool.release(std::move(lease), true, std::nullopt);
+}
+
+TEST_F(PoolTest, TheSweepDropsConnectionsThatDied) {
+  fill(4);
+  connector.connections[0].backend.reset();
+  connector.connections[1].backend->shutdown_write();
+  connector.connections[3].backend->reset();
+  pool.sweep();
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  Pool::Lease lease = acquire();
+  EXPECT_EQ(number_of(lease), 2U);
+  pool.release(std::move(lease), true, std::nullopt);
+}
+
+// A stream whose end the kernel knows of and the loop does not yet.
+class QuietlyDead final : public net::Stream {
+ public:
+  net::IoResult try_read(std::span<char>) override { return {net::IoStatus::would_block}; }
+  [[nodiscard]] bool may_read() const override { return false; }
+  net::IoResult try_write(std::span<const iovec>) override { return {net::IoStatus::would_block}; }
+  [[nodiscard]] std::size_t unread_by_peer() const override { return 0; }
+  bool idle_and_open() override { return false; }
+  void shutdown_write() override {}
+};
+
+TEST_F(PoolTest, VerifyAsksTheKernel) {
+  class DeadConnector final : public upstream::Connector {
+   public:
+    Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress&) override {
+      return std::make_unique<QuietlyDead>();
+    }
+  } dead;
+  Pool quiet{loop, dead, buffers, counters, {}};
+  quiet.set_addresses({at("192.0.2.1")});
+  quiet.release(*quiet.acquire(false, false), true, std::nullopt);
+  Result<Pool::Lease> unverified = quiet.acquire(false, false);
+  EXPECT_TRUE(unverified->reused());
+  quiet.release(std::move(*unverified), true, std::nullopt);
+  Result<Pool::Lease> verified = quiet.acquire(false, true);
+  EXPECT_FALSE(verified->reused());
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+  quiet.release(std::move(*verified), false, std::nullopt);
+}
+
+TEST_F(PoolTest, WithoutAddressesThereIsNoUpstream) {
+  pool.set_addresses({});
+  const Result<Pool::Lease> lease = pool.acquire(false, false);
+  ASSERT_FALSE(lease);
+  EXPECT_EQ(lease.error().kind, ErrorKind::no_upstream);
+  EXPECT_EQ(lease.error().sent, Sent::nothing);
+  EXPECT_EQ(counters.connects.value(), 0U);
+}
+
+TEST_F(PoolTest, SeveralAddressesAreTakenInTurn) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2"), at("192.0.2.3")});
+  for (int i = 0; i < 6; ++i) pool.release(acquire(true), false, std::nullopt);
+  EXPECT_THAT(connector.tried, ElementsAre("192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80", "192.0.2.1:80",
+                                           "192.0.2.2:80", "192.0.2.3:80"));
+}
+
+TEST_F(PoolTest, IdleConnectionsOfAllAddressesAreUsedInTurn) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2")});
+  fill(2);
+  std::vector<std::string> used;
+  for (int i = 0; i < 4; ++i) {
+    Pool::Lease lease = acquire();
+    EXPECT_TRUE(lease.reused());
+    used.push_back(lease.address());
+    pool.release(std::move(lease), true, std::nullopt);
+  }
+  std::ranges::sort(used);
+  EXPECT_THAT(used, ElementsAre("192.0.2.1:80", "192.0.2.1:80", "192.0.2.2:80", "192.0.2.2:80"));
+}
+
+TEST_F(PoolTest, AnAddressThatRefusedIsAvoidedForAMoment) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2")});
+  connector.reach["192.0.2.1:80"] = Reach::refuses;
+  const Result<Pool::Lease> refused = pool.acquire(true, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::refused);
+  EXPECT_EQ(counters.connect_failures.value(), 1U);
+  connector.tried.clear();
+  for (int i = 0; i < 3; ++i) pool.release(acquire(true), false, std::nullopt);
+  EXPECT_THAT(connector.tried, ElementsAre("192.0.2.2:80", "192.0.2.2:80", "192.0.2.2:80"));
+
+  connector.reach.clear();
+  connector.tried.clear();
+  pass(seconds(1));
+  for (int i = 0; i < 2; ++i) pool.release(acquire(true), false, std::nullopt);
+  EXPECT_THAT(connector.tried, testing::UnorderedElementsAre("192.0.2.1:80", "192.0.2.2:80"));
+}
+
+TEST_F(PoolTest, WhenEveryAddressFailedTheyAreStillTried) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2")});
+  for (int i = 0; i < 2; ++i) {
+    Pool::Lease lease = acquire(true);
+    pool.connect_failed(lease);
+    pool.release(std::move(lease), false, std::nullopt);
+  }
+  connector.tried.clear();
+  for (int i = 0; i < 2; ++i) pool.release(acquire(true), false, std::nullopt);
+  EXPECT_THAT(connector.tried, testing::UnorderedElementsAre("192.0.2.1:80", "192.0.2.2:80"));
+}
+
+TEST_F(PoolTest, NewAddressesKeepTheConnectionsOfThoseThatStay) {
+  pool.set_addresses({at("192.0.2.1"), at("192.0.2.2")});
+  fill(4);
+  pool.set_addresses({at("192.0.2.3"), at("192.0.2.2")});
+  EXPECT_EQ(pool.endpoints(), 2U);
+  EXPECT_EQ(open(), 2U);
+  EXPECT_EQ(counters.connections_idle.value(), 2);
+  for (const auto& connection : connector.connections) {
+    EXPECT_EQ(connection.backend->peer_closed(), connection.to == "192.0.2.1:80");
+  }
+  Pool::Lease kept = acquire();
+  EXPECT_TRUE(kept.reused());
+  EXPECT_EQ(kept.address(), "192.0.2.2:80");
+  pool.release(std::move(kept), true, std::nullopt);
+}
+
+TEST_F(PoolTest, AnExchangeOutlivesItsAddress) {
+  Pool::Lease lease = acquire();
+  pool.set_addresses({at("192.0.2.2")});
+  EXPECT_EQ(open(), 1U) << "what is under way goes on";
+  EXPECT_EQ(lease.address(), "192.0.2.1:80");
+  pool.release(std::move(lease), true, std::nullopt);
+  EXPECT_EQ(open(), 0U) << "and is not kept";
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+}
+
+TEST_F(PoolTest, AnAddressThatComesBackIsNew) {
+  Pool::Lease lease = acquire();
+  pool.set_addresses({at("192.0.2.2")});
+  pool.set_addresses({at("192.0.2.1")});
+  pool.release(std::move(lease), true, std::nullopt);
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+  Pool::Lease next = acquire();
+  EXPECT_FALSE(next.reused());
+  pool.release(std::move(next), false, std::nullopt);
+}
+
+TEST_F(PoolTest, AnIdleConnectionHoldsNoBuffer) {
+  Pool::Lease lease = acquire();
+  iovec answer{const_cast<char*>("HTTP/1.1 204 No Content\r\n\r\n"), 27};
+  static_cast<void>(connector.connections[0].backend->try_write({&answer, 1}));
+  http::ResponseHead head;
+  auto reading = lease.connection().read_head(head, http::Method::get, http::HeadLimits{}, kNever, nullptr);
+  EXPECT_TRUE(loop.run_task(std::move(reading)));
+  EXPECT_GT(buffers.in_use(), 0U);
+  pool.release(std::move(lease), true, std::nullopt);
+  EXPECT_EQ(buffers.in_use(), 0U);
+}
+
+TEST_F(PoolTest, CloseIdleLeavesExchangesAlone) {
+  fill(3);
+  Pool::Lease lease = acquire();
+  pool.close_idle();
+  EXPECT_EQ(open(), 1U);
+  pool.release(std::move(lease), true, std::nullopt);
+  EXPECT_EQ(open(), 1U);
+}
+
+}  // namespace
+}  // namespace dao::upstream
