@@ -182,7 +182,8 @@ std::vector<Key> proxy_settings_keys() {
           "total_timeout_ms", 0, kOptionalTimeout, "ms",
           "How long a request may take with all its retries; then 504. 0 = no limit."),
       integer<Path..., &ProxySettings::retries>(
-          "retries", 1, {0, 2}, "", "How often a failed request is tried again, on another upstream if there is one."),
+          "retries", 1, {0, 2}, "",
+          "How often a failed request is tried again, each time on another upstream of the rule."),
       switches<kRetryOn, Path..., &ProxySettings::retry_on>(
           "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx"},
           "What is tried again; never after a byte of the response was forwarded. An empty list = nothing."),

@@ -82,8 +82,7 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::body_too_large, ErrorKind::unsupported,
                                        ErrorKind::version,        ErrorKind::expectation,
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
-constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit,
-                                     ErrorKind::draining};
+constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,          ErrorKind::refused,           ErrorKind::unreachable,
     ErrorKind::timeout_head,   ErrorKind::timeout_body,   ErrorKind::timeout_total,     ErrorKind::timeout_connect,
@@ -131,7 +130,7 @@ struct Metric {
 constexpr Metric kMetrics[] = {
     // Clients
     {"dao_requests_total", MetricType::Counter, "route, code_class",
-     "Requests finished, by route and class of the status sent; code_class none: the client was gone before a status.",
+     "Requests finished, by route and class of the status sent; clients that were gone before count as 499, so 4xx.",
      [](const Sums& sums, Series& series) {
        for (const auto& [name, route] : sums.routes)
          each_code_class(series, route.requests, {"route", std::string{name}});
@@ -165,7 +164,7 @@ constexpr Metric kMetrics[] = {
      "Requests that failed by the client's doing: broken messages, exceeded limits, timeouts, lost connections.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
-     "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, draining.",
+     "Requests and connections DAO refused itself: no route, no usable upstream, connection limit.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
     // Upstreams
     {"dao_upstream_requests_total", MetricType::Counter, "upstream, code_class",

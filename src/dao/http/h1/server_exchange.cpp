@@ -51,31 +51,29 @@ ServerExchange::ServerExchange(rt::Loop& loop, net::Stream& stream, Buffer& buff
       head_(head),
       body_(loop, stream, buffer, Origin::client),
       started_(started),
-      body_started_(loop.now()),
       reused_(reused),
       keep_alive_(head.keep_alive) {
   body_.start(head, settings.body_max_bytes, settings.limits.head_max_bytes, settings.limits.fields_max);
 }
 
 Result<BodyPiece> ServerExchange::take_buffered_body() {
-  body_started_ = loop_.now();
   Result<BodyPiece> piece = body_.take_buffered();
   if (!piece) body_broken_ = true;
   return piece;
 }
 
 rt::Task<Result<BodyPiece>> ServerExchange::read_body(rt::Cancel* cancel, Nanoseconds grace) {
-  if (body_.bytes() == 0) body_started_ = std::max(body_started_, loop_.now() + grace);
-  Instant deadline = loop_.now() + grace + settings_.body_timeout;
+  const Instant began = loop_.now();
+  Nanoseconds patience = settings_.body_timeout;
   if (settings_.body_min_bytes_per_second > 0) {
-    // A body that only trickles: by when the bytes so far should have come at the slowest rate, and one timeout of
-    // grace.
-    const auto earned = std::chrono::seconds(body_.bytes() / settings_.body_min_bytes_per_second);
-    const Instant slowest = body_started_ + earned + settings_.body_timeout;
-    if (slowest < deadline) deadline = slowest;
+    // A body that only trickles: what the bytes so far were worth at the slowest rate, and one timeout of grace. Only
+    // time that was spent waiting for the client counts, not what the backend took to read.
+    const Nanoseconds earned = std::chrono::seconds(body_.bytes() / settings_.body_min_bytes_per_second);
+    patience = std::min(patience, earned + settings_.body_timeout - waited_for_body_);
   }
-  auto reading = body_.read(deadline, ErrorKind::timeout_body, cancel);
+  auto reading = body_.read(began + grace + patience, ErrorKind::timeout_body, cancel);
   Result<BodyPiece> piece = co_await std::move(reading);
+  waited_for_body_ += std::max(loop_.now() - began - grace, Nanoseconds::zero());
   if (!piece) body_broken_ = true;
   co_return piece;
 }

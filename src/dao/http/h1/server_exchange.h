@@ -58,7 +58,7 @@ class ServerExchange final : public Exchange {
   BodyReader body_;
   ChunkedEncoder chunks_;
   Instant started_;
-  Instant body_started_;  // since when the body's average rate is counted
+  Nanoseconds waited_for_body_{};
   std::uint64_t sent_bytes_ = 0;
   BodyFraming out_framing_;
   bool reused_;
