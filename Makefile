@@ -17,7 +17,7 @@ deps: ## install what building and testing needs (apt-get; asks for nothing)
 
 build: ## build the programs into build/release/bin
 	@scripts/install-deps build
-	@scripts/build $(PRESET)
+	@scripts/build $(PRESET) dao dao-upstream
 
 run: build ## build, then serve the demo: DAO before three upstreams, with live figures
 	@$(BUILD)/bin/dao demo
@@ -38,12 +38,12 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
 
 bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
 	@scripts/install-deps build bench
-	@scripts/build release
+	@scripts/build release dao dao-upstream dao_load bench_backend
 	@/usr/bin/python3 bench/run.py $(BENCH_ARGS)
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build
-	@scripts/build release
+	@scripts/build release dao dao-upstream dao_load bench_backend
 	@/usr/bin/python3 bench/soak.py $(SOAK_ARGS)
 
 format: ## reformat the sources
