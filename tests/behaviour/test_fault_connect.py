@@ -167,7 +167,7 @@ def test_name_that_appears_changes_and_disappears(
         # A changed answer is used for the next request, and the old backend's idle connections go.
         dns.names["backend.test"] = ["127.0.0.3"]
         eventually(dao, lambda client: client.exchange(get("/second")).body == b"second", "the change")
-        first.wait(lambda: not first._open, "the connections to the old address to be closed")
+        first.wait(lambda: not first.open_connections, "the connections to the old address to be closed")
         count = len(first.requests)
 
         # What was known is used on when DNS fails: a broken resolver must not take down what runs.

@@ -146,7 +146,11 @@ def test_when_all_say_503_the_last_answer_is_forwarded(start_dao, make_origin) -
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-@pytest.mark.parametrize("head", [b"Content-Length: 10\r\n\r\n12345", b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n"])
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 10\r\n\r\n12345", b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n"],
+    ids=["length", "chunked"],
+)
 def test_never_after_a_byte_was_forwarded(start_dao, make_origin, method: str, head: bytes) -> None:
     forwarded = threading.Event()
     dao, bad, good = pair(start_dao, make_origin, b"HTTP/1.1 200 OK\r\n" + head, Wait(forwarded), RESET)
@@ -212,7 +216,9 @@ def test_one_upstream_is_asked_once(start_dao, origin: Origin) -> None:
     dao.stop()
 
 
-@pytest.mark.parametrize("retry_on", [[], ["5xx"], ["connect-failure", "5xx"]], ids=lambda names: "+".join(names) or "none")
+@pytest.mark.parametrize(
+    "retry_on", [[], ["5xx"], ["connect-failure", "5xx"]], ids=lambda names: "+".join(names) or "none"
+)
 def test_retry_on_leaves_out_lost_connections(start_dao, make_origin, retry_on: list[str]) -> None:
     dao, _, _ = pair(start_dao, make_origin, CLOSE, proxy={"retry_on": retry_on})
     assert Counter(response.status for response in ask(dao, "GET")) == {200: TRIES / 2, 502: TRIES / 2}
@@ -245,6 +251,25 @@ def test_an_outage_is_not_amplified(start_dao, make_origin: Callable[..., Origin
     assert requests * 1.15 <= attempts <= requests * (1 + percent / 100) + 1
     assert metrics.total("dao_retries_denied_total") >= requests * 0.6
     assert sum(entry["attempts"] for entry in dao.wait_access(requests)) == attempts
+    dao.stop()
+
+
+def test_a_storm_of_503_is_not_amplified(start_dao, make_origin) -> None:
+    """Answers that are forwarded because the budget is spent are counted as denied retries too."""
+    requests, percent = 200, 20
+    origins = [make_origin(), make_origin()]
+    for origin in origins:
+        origin.default = (status(503),)
+    proxy = {"retries": 2, "retry_budget_percent": percent, "retry_budget_min_per_second": 0}
+    dao = start_dao(simple_config(*(origin.url for origin in origins), proxy=proxy))
+    with dao.client() as client:
+        for n in range(requests):
+            assert client.exchange(get(f"/busy-{n}")).status == 503
+    attempts = sum(len(origin.requests) for origin in origins)
+    assert requests * 1.15 <= attempts <= requests * (1 + percent / 100) + 1
+    deadline.wait_until(
+        lambda: dao.metrics().total("dao_retries_denied_total") == 2 * requests - attempts, "all denied retries"
+    )
     dao.stop()
 
 

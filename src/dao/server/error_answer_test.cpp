@@ -119,6 +119,7 @@ TEST(ErrorAnswerTest, TheDocumentSaysWhatTheTableSays) {
 TEST(ErrorAnswerTest, EveryPairIsInTheDocument) {
   std::set<std::pair<int, std::string>> known;
   for (const Row& row : documented()) known.emplace(row.status, row.proxy_status);
+  ASSERT_FALSE(known.empty());
   for (const Origin origin : {Origin::client, Origin::backend, Origin::us, Origin::config}) {
     for (const ErrorKind kind : all_kinds()) {
       const ErrorAnswer answer = answer_for({.origin = origin, .kind = kind});

@@ -137,7 +137,7 @@ void log_failure(const config::Config& config, std::uint32_t upstream, const ups
   if (error.origin != Origin::backend) return;
   log::warning(limit, "upstream failed",
                {{"upstream", config.upstreams[upstream].name},
-                {"address", outcome.address},
+                {"address", outcome.address ? std::string_view{*outcome.address} : std::string_view{}},
                 {"error", name_of(error.kind)},
                 {"detail", error.detail.empty() ? std::string_view{describe(error)} : error.detail}});
 }
@@ -220,8 +220,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       failure = choice.error();
       break;
     }
-    const bool may_retry =
-        retries < settings.retries && candidates.another_left() && worker.retry_budget.available(worker.loop.now());
+    const bool elsewhere = retries < settings.retries && candidates.another_left();
+    const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
+    const bool not_5xx = elsewhere && settings.retry_on.status_5xx && http::is_safe(request.method) && first.last;
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
       request.add("Host", worker.host_fields[*choice], http::FieldId::host);
     }
@@ -230,20 +231,19 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       outcome.error = *worker.resolution_errors[*choice];
     } else {
       worker.in_flight.enter(*choice);
-      auto attempting = upstream::attempt(
-          {.loop = worker.loop,
-           .exchange = exchange,
-           .first = first,
-           .response = response.head(),
-           .settings = settings,
-           .response_limits = worker.response_limits,
-           .interim_responses_max = worker.config->proxy.interim_responses_max,
-           .forwarding = worker.forwarding,
-           .date = worker.date.at(worker.loop.wall_now()),
-           .base_path = worker.config->upstreams[*choice].url.base_path,
-           .cancel = cancel,
-           .hold_back_5xx = may_retry && settings.retry_on.status_5xx && http::is_safe(request.method)},
-          *worker.pools[*choice]);
+      auto attempting = upstream::attempt({.loop = worker.loop,
+                                           .exchange = exchange,
+                                           .first = first,
+                                           .response = response.head(),
+                                           .settings = settings,
+                                           .response_limits = worker.response_limits,
+                                           .interim_responses_max = worker.config->proxy.interim_responses_max,
+                                           .forwarding = worker.forwarding,
+                                           .date = worker.date.at(worker.loop.wall_now()),
+                                           .base_path = worker.config->upstreams[*choice].url.base_path,
+                                           .cancel = cancel,
+                                           .hold_back_5xx = may_retry && not_5xx},
+                                          *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       worker.in_flight.leave(*choice);
     }
@@ -254,12 +254,15 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     if (!complete) log_failure(*worker.config, *choice, outcome);
     journal.attempted(*choice, std::move(outcome));
     if (complete) {
+      if (not_5xx && !may_retry && upstream::is_retryable_status(response.head().status)) {
+        worker.shard.worker().retries_denied.add();
+      }
       journal.answered(response.head().status);
       co_return;
     }
     if (!reason || cancel.requested()) break;
     if (!may_retry) {
-      if (retries < settings.retries && candidates.another_left()) worker.shard.worker().retries_denied.add();
+      if (elsewhere) worker.shard.worker().retries_denied.add();
       break;
     }
     worker.retry_budget.spend();

@@ -74,7 +74,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   if (route_) record.route = worker_.config->rules[*route_].name;
   if (upstream_) {
     record.upstream = worker_.config->upstreams[*upstream_].name;
-    record.upstream_address = last_.address;
+    if (last_.address) record.upstream_address = *last_.address;
     if (last_.measured_connect) record.connect_ns = to_count(last_.connect);
     if (last_.status != 0) record.head_ns = to_count(last_.head);
   }

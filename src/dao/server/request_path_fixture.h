@@ -114,7 +114,7 @@ class ScriptedBackends final : public upstream::MemoryConnector {
         co_return true;
       }
       if (got.status != net::IoStatus::would_block) co_return false;
-      const rt::Wake wake = co_await stream.readable.wait(loop_);
+      const rt::Wake wake = co_await stream.wait_readable(loop_, kNever, nullptr);
       static_cast<void>(wake);
     }
   }
@@ -148,8 +148,7 @@ class ScriptedBackends final : public upstream::MemoryConnector {
         }
         case Step::Kind::say: {
           iovec piece = http::h1::piece_of(std::string_view{step.text});
-          auto writing =
-              http::h1::write_all(loop_, *stream, {&piece, 1}, Origin::us, std::chrono::hours(1), nullptr);
+          auto writing = http::h1::write_all(loop_, *stream, {&piece, 1}, Origin::us, std::chrono::hours(1), nullptr);
           const Result<> written = co_await std::move(writing);
           alive = written.has_value();
           break;

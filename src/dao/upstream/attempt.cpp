@@ -58,11 +58,6 @@ std::optional<Nanoseconds> keep_alive_timeout(const http::ResponseHead& head) {
   return std::nullopt;
 }
 
-// Statuses that say "this server cannot now", as against "nobody will" (501, 505).
-bool is_retryable_status(std::uint16_t status) {
-  return status == 500 || status == 502 || status == 503 || status == 504;
-}
-
 // The address could not be reached, so nothing of the request was.
 bool is_connect_failure(const Error& error) {
   return error.origin == Origin::backend && error.sent == Sent::nothing;
@@ -202,16 +197,18 @@ rt::Task<Result<>> Attempt::receive(ClientConnection& connection) {
 rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
   const Method method = in_.exchange.request().method;
   std::uint32_t interim = 0;
+  Instant since = in_.loop.now();  // or since the last bytes left, if that is later
   for (;;) {
-    const Instant deadline = std::max(sent_at_, in_.loop.now()) + in_.settings.first_byte_timeout;
+    const Instant deadline = std::max(sent_at_, since) + in_.settings.first_byte_timeout;
     auto reading = connection.read_head(in_.response, method, in_.response_limits, deadline, receiving_);
     const Result<> read = co_await std::move(reading);
     if (!read) {
       // While the body is being uploaded the backend's time has not begun.
-      const bool body_still_goes_out = (upload_running_ && !awaiting_continue_) ||
-                                       sent_at_ + in_.settings.first_byte_timeout > in_.loop.precise_now();
-      if (read.error().kind == ErrorKind::timeout_head && body_still_goes_out) continue;
-      co_return read;
+      const bool body_still_goes_out = upload_running_ && !awaiting_continue_;
+      const bool time_left = sent_at_ + in_.settings.first_byte_timeout > in_.loop.precise_now();
+      if (read.error().kind != ErrorKind::timeout_head || !(body_still_goes_out || time_left)) co_return read;
+      if (body_still_goes_out) since = in_.loop.now();
+      continue;
     }
     if (in_.response.status >= 200) co_return Result<>{};
     const Error refuse{.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe};
@@ -231,6 +228,7 @@ rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
     auto sending = in_.exchange.send_interim(in_.response);
     const Result<> sent = co_await std::move(sending);
     if (!sent) co_return sent;
+    since = in_.loop.now();
   }
 }
 
@@ -265,6 +263,10 @@ rt::Task<Result<>> Attempt::forward_response(ClientConnection& connection) {
 }
 
 }  // namespace
+
+bool is_retryable_status(std::uint16_t status) {
+  return status == 500 || status == 502 || status == 503 || status == 504;
+}
 
 rt::Task<AttemptOutcome> attempt(AttemptInput input, Pool& pool) {
   Attempt one(input, pool);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -44,10 +45,13 @@ struct AttemptOutcome {
   std::uint16_t status = 0;  // of the final answer received; 0 if none came
   bool reused = false;
   bool measured_connect = false;
-  Nanoseconds connect{};  // of a fresh connection: until the head could be sent
-  Nanoseconds head{};     // from then until the response head was complete
-  std::string address;
+  Nanoseconds connect{};                       // of a fresh connection: until the head could be sent
+  Nanoseconds head{};                          // from then until the response head was complete
+  std::shared_ptr<const std::string> address;  // null if no connection was begun
 };
+
+// Statuses that say "this server cannot now", as against "nobody will" (501, 505).
+bool is_retryable_status(std::uint16_t status);
 
 rt::Task<AttemptOutcome> attempt(AttemptInput input, Pool& pool);
 

@@ -47,7 +47,8 @@ class Pool {
     ~Lease() = default;
     [[nodiscard]] http::h1::ClientConnection& connection() const { return *connection_; }
     [[nodiscard]] bool reused() const { return reused_; }
-    [[nodiscard]] const std::string& address() const { return endpoint_->text; }
+    // Lives as long as anybody holds it, whatever becomes of the address.
+    [[nodiscard]] std::shared_ptr<const std::string> address() const { return {endpoint_, &endpoint_->text}; }
 
    private:
     friend class Pool;

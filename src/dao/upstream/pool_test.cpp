@@ -81,7 +81,7 @@ class PoolTest : public testing::Test {
 TEST_F(PoolTest, OpensAndReuses) {
   Pool::Lease first = acquire();
   EXPECT_FALSE(first.reused());
-  EXPECT_EQ(first.address(), "192.0.2.1:80");
+  EXPECT_EQ(*first.address(), "192.0.2.1:80");
   EXPECT_EQ(counters.connections_active.value(), 1);
   pool.release(std::move(first), true, std::nullopt);
   EXPECT_EQ(counters.connections_active.value(), 0);
@@ -263,7 +263,7 @@ TEST_F(PoolTest, IdleConnectionsOfAllAddressesAreUsedInTurn) {
   for (int i = 0; i < 4; ++i) {
     Pool::Lease lease = acquire();
     EXPECT_TRUE(lease.reused());
-    used.push_back(lease.address());
+    used.push_back(*lease.address());
     pool.release(std::move(lease), true, std::nullopt);
   }
   std::ranges::sort(used);
@@ -312,7 +312,7 @@ TEST_F(PoolTest, NewAddressesKeepTheConnectionsOfThoseThatStay) {
   }
   Pool::Lease kept = acquire();
   EXPECT_TRUE(kept.reused());
-  EXPECT_EQ(kept.address(), "192.0.2.2:80");
+  EXPECT_EQ(*kept.address(), "192.0.2.2:80");
   pool.release(std::move(kept), true, std::nullopt);
 }
 
@@ -320,7 +320,7 @@ TEST_F(PoolTest, AnExchangeOutlivesItsAddress) {
   Pool::Lease lease = acquire();
   pool.set_addresses({at("192.0.2.2")});
   EXPECT_EQ(open(), 1U) << "what is under way goes on";
-  EXPECT_EQ(lease.address(), "192.0.2.1:80");
+  EXPECT_EQ(*lease.address(), "192.0.2.1:80");
   pool.release(std::move(lease), true, std::nullopt);
   EXPECT_EQ(open(), 0U) << "and is not kept";
   EXPECT_EQ(counters.connections_idle.value(), 0);
@@ -342,7 +342,8 @@ TEST_F(PoolTest, AnIdleConnectionHoldsNoBuffer) {
   iovec answer{const_cast<char*>("HTTP/1.1 204 No Content\r\n\r\n"), 27};
   static_cast<void>(connector.connections[0].backend->try_write({&answer, 1}));
   http::ResponseHead head;
-  auto reading = lease.connection().read_head(head, http::Method::get, http::HeadLimits{}, kNever, nullptr);
+  const http::HeadLimits limits;
+  auto reading = lease.connection().read_head(head, http::Method::get, limits, kNever, nullptr);
   EXPECT_TRUE(loop.run_task(std::move(reading)));
   EXPECT_GT(buffers.in_use(), 0U);
   pool.release(std::move(lease), true, std::nullopt);

@@ -49,14 +49,14 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
 
   const bool body_in_block = !chunked_request_ && block.worth_copying(at, first.bytes.size());
   if (body_in_block) at = write_text(at, {first.bytes.data(), first.bytes.size()});
-  std::vector<iovec> chunk_pieces;
+  Pieces chunk_pieces;
   std::array<iovec, 2> plain;
   const iovec head_piece{block.begin(), static_cast<std::size_t>(at - block.begin())};
   std::span<iovec> pieces;
   if (chunked_request_ && (first.last || !first.bytes.empty())) {
     chunk_pieces.push_back(head_piece);
     chunks_.encode(first, trailers, chunk_pieces);
-    pieces = chunk_pieces;
+    pieces = chunk_pieces.all();
   } else {
     plain = {head_piece, piece_of(first.bytes)};
     pieces = std::span(plain).first(body_in_block ? 1 : 2);
@@ -84,12 +84,12 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
 
 rt::Task<Result<>> ClientConnection::send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall,
                                                rt::Cancel* cancel) {
-  std::vector<iovec> chunk_pieces;
+  Pieces chunk_pieces;
   iovec plain = piece_of(piece.bytes);
   std::span<iovec> pieces{&plain, piece.bytes.empty() ? 0U : 1U};
   if (chunked_request_) {
     chunks_.encode(piece, trailers, chunk_pieces);
-    pieces = chunk_pieces;
+    pieces = chunk_pieces.all();
   }
   auto writing = write_all(loop_, *stream_, pieces, Origin::backend, stall, cancel);
   Result<> written = co_await std::move(writing);

@@ -231,7 +231,7 @@ char* write_number(char* to, std::uint64_t value) {
   return std::to_chars(to, to + 20, value).ptr;
 }
 
-void ChunkedEncoder::encode(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces) {
+void ChunkedEncoder::encode(BodyPiece piece, std::span<const Field> trailers, Pieces& pieces) {
   tail_.clear();
   if (!piece.bytes.empty()) {
     char* end = std::to_chars(size_line_, size_line_ + 16, piece.bytes.size(), 16).ptr;

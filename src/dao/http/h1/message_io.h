@@ -1,6 +1,7 @@
 // What both sides of an HTTP/1 connection share: reading a framed body out of the read buffer, and writing pieces.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -87,11 +88,28 @@ class BodyReader {
   std::vector<std::string> connection_options_;  // a trailer that Connection names is not passed on either
 };
 
+// What one write is made of: at most a head, and a chunk's size line, data and end.
+class Pieces {
+ public:
+  void push_back(iovec piece) { pieces_[size_++] = piece; }
+  [[nodiscard]] std::span<iovec> all() { return std::span(pieces_).first(size_); }
+
+ private:
+  std::array<iovec, 4> pieces_;
+  std::size_t size_ = 0;
+};
+
 // Appends the framing of one piece of a chunked body to `pieces`: size line, data, line end, and for the last piece the
 // final chunk with trailers. The text is kept in this object until the next call.
 class ChunkedEncoder {
  public:
-  void encode(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces);
+  void encode(BodyPiece piece, std::span<const Field> trailers, Pieces& pieces);
+  // For callers that have their own list.
+  void encode(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces) {
+    Pieces own;
+    encode(piece, trailers, own);
+    pieces.insert(pieces.end(), own.all().begin(), own.all().end());
+  }
 
  private:
   char size_line_[20] = {};

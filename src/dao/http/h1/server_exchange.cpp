@@ -128,7 +128,7 @@ rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming fra
   }
   at = write_text(at, "\r\n");
 
-  std::vector<iovec> overflow;
+  Pieces chunk_pieces;
   std::array<iovec, 2> pieces;
   std::size_t count = 0;
   const bool plain_body =
@@ -139,9 +139,9 @@ rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming fra
   pieces[count++] = {block.begin(), static_cast<std::size_t>(at - block.begin())};
   std::span<iovec> all;
   if (out_framing_.kind == BodyFraming::Kind::chunked) {
-    overflow.push_back(pieces[0]);
-    add_body_pieces(first, {}, overflow);
-    all = overflow;
+    chunk_pieces.push_back(pieces[0]);
+    add_body_pieces(first, {}, chunk_pieces);
+    all = chunk_pieces.all();
   } else {
     if (plain_body && !body_in_block) pieces[count++] = piece_of(first.bytes);
     all = {pieces.data(), count};
@@ -164,19 +164,19 @@ rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming fra
   co_return Result<>{};
 }
 
-void ServerExchange::add_body_pieces(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces) {
+void ServerExchange::add_body_pieces(BodyPiece piece, std::span<const Field> trailers, Pieces& pieces) {
   sent_bytes_ += piece.bytes.size();
   if (piece.bytes.empty() && !piece.last) return;
   chunks_.encode(piece, trailers, pieces);
 }
 
 rt::Task<Result<>> ServerExchange::send_body(BodyPiece piece, std::span<const Field> trailers) {
-  std::vector<iovec> chunk_pieces;
+  Pieces chunk_pieces;
   std::array<iovec, 1> plain;
   std::span<iovec> all;
   if (out_framing_.kind == BodyFraming::Kind::chunked) {
     add_body_pieces(piece, trailers, chunk_pieces);
-    all = chunk_pieces;
+    all = chunk_pieces.all();
   } else if (out_framing_.kind != BodyFraming::Kind::none && !piece.bytes.empty()) {
     plain[0] = piece_of(piece.bytes);
     sent_bytes_ += piece.bytes.size();

@@ -46,7 +46,7 @@ class ServerExchange final : public Exchange {
   // Nothing is read after this answer: ServerConnection closes right behind it.
   [[nodiscard]] bool closes_at_once() const { return !keep_alive_ && body_.ended() && !body_broken_; }
   BodyFraming frame_for_client(const ResponseHead& head, BodyFraming framing);
-  void add_body_pieces(BodyPiece piece, std::span<const Field> trailers, std::vector<iovec>& pieces);
+  void add_body_pieces(BodyPiece piece, std::span<const Field> trailers, Pieces& pieces);
 
   rt::Loop& loop_;
   net::Stream& stream_;
