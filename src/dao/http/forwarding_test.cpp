@@ -196,16 +196,11 @@ TEST(MaxForwards, IsCountedDownForTraceAndOptionsOnly) {  // RFC 9110 section 7.
     const char* after;
   };
   constexpr Sample kSamples[] = {
-      {"TRACE / HTTP/1.1", "7", Hops::forward, "6"},
-      {"OPTIONS * HTTP/1.1", "1", Hops::forward, "0"},
-      {"OPTIONS / HTTP/1.1", "0", Hops::answer, "0"},
-      {"GET / HTTP/1.1", "0", Hops::forward, "0"},
-      {"TRACE / HTTP/1.1", "x", Hops::invalid, "x"},
-      {"TRACE / HTTP/1.1", "-1", Hops::invalid, "-1"},
-      {"TRACE / HTTP/1.1", "+1", Hops::invalid, "+1"},
-      {"TRACE / HTTP/1.1", "1 1", Hops::invalid, "1 1"},
-      {"TRACE / HTTP/1.1", "", Hops::invalid, ""},
-      {"TRACE / HTTP/1.1", "99999999999", Hops::forward, "4294967294"},
+      {"TRACE / HTTP/1.1", "7", Hops::forward, "6"},   {"OPTIONS * HTTP/1.1", "1", Hops::forward, "0"},
+      {"OPTIONS / HTTP/1.1", "0", Hops::answer, "0"},  {"GET / HTTP/1.1", "0", Hops::forward, "0"},
+      {"TRACE / HTTP/1.1", "x", Hops::invalid, "x"},   {"TRACE / HTTP/1.1", "-1", Hops::invalid, "-1"},
+      {"TRACE / HTTP/1.1", "+1", Hops::invalid, "+1"}, {"TRACE / HTTP/1.1", "1 1", Hops::invalid, "1 1"},
+      {"TRACE / HTTP/1.1", "", Hops::invalid, ""},     {"TRACE / HTTP/1.1", "99999999999", Hops::forward, "4294967294"},
       {"TRACE / HTTP/1.1", "10", Hops::forward, "9"},
   };
   for (const Sample& sample : kSamples) {

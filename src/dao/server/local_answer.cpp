@@ -57,8 +57,8 @@ rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchan
   response.add("Proxy-Status", proxy_status);
   if (what.retry_after) response.add("Retry-After", "1");
   if (what.status == 405) response.add("Allow", kAllowedMethods);
-  auto answering = answer(exchange, response, what.status, json ? kProblem : kText, body,
-                          worker.date.at(worker.loop.wall_now()));
+  auto answering =
+      answer(exchange, response, what.status, json ? kProblem : kText, body, worker.date.at(worker.loop.wall_now()));
   const Result<> sent = co_await std::move(answering);
   static_cast<void>(sent);  // a client that went away meanwhile needs no answer
   co_return what.status;

@@ -111,8 +111,9 @@ void Worker::accepted(int fd, const sockaddr* peer) {
 
 rt::Task<> Worker::serve(int fd, net::Peer peer) {
   {
-    http::h1::ServerConnection connection(loop_, std::make_unique<net::SocketStream>(loop_, fd, net::SocketStream::Watch::when_needed), peer, state_.buffers,
-                                          settings_, *this, drain_);
+    http::h1::ServerConnection connection(
+        loop_, std::make_unique<net::SocketStream>(loop_, fd, net::SocketStream::Watch::when_needed), peer,
+        state_.buffers, settings_, *this, drain_);
     state_.shard.worker().connections_active.add();
     auto serving = connection.serve();
     co_await std::move(serving);

@@ -214,8 +214,7 @@ using R = RequestRecord;
 constexpr std::tuple kFields{
     field<"time">([](const R&) { return Time{}; },
                   "When the first byte of the request head came, RFC 3339, UTC, milliseconds."),
-    field<"client">([](const R& r) { return Text{r.client_address}; },
-                    "Address of the peer."),
+    field<"client">([](const R& r) { return Text{r.client_address}; }, "Address of the peer."),
     field<"client_port">([](const R& r) { return Port{r.client_port}; }, "Its port."),
     field<"method">([](const R& r) { return Text{r.method}; }, "Request method, as sent."),
     field<"host">([](const R& r) { return Text{r.host}; }, "Host the request is for (RFC 9112 section 3.3)."),
