@@ -197,7 +197,7 @@ def test_pipelining_without_reading(start_dao, origin: Origin) -> None:
     with pytest.raises(OSError):  # in the end DAO closes, and sending fails
         while True:
             client.socket.sendall(requests)
-    assert dao.rss_bytes() - before < 8 * 1024 * 1024
+    assert dao.rss_bytes() - before < deadline.MEMORY_SCALE * 8 * 1024 * 1024
     counters.grew_only("dao_client_errors_total", reason="timeout_write")
     assert dao.wait_access(lambda entry: entry.get("error"))[0]["error_detail"] == "timeout_write"
     origin.default = None

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 # Sanitizer builds and loaded machines are slower: DAO_TEST_TIME_SCALE multiplies every deadline.
 SCALE = float(os.environ.get("DAO_TEST_TIME_SCALE", "1"))
+# Sanitizers keep what was freed and a shadow of it: DAO_TEST_MEMORY_SCALE multiplies every bound on memory.
+MEMORY_SCALE = int(os.environ.get("DAO_TEST_MEMORY_SCALE", "1"))
 DEFAULT = 5.0 * SCALE
 
 
