@@ -232,6 +232,8 @@ void Process::resolve_upstreams() {
       unresolved_.insert(i);
     }
     resolver_->watch(url.host, url.port, [this, i](const net::Resolution& resolution) {
+      // The workers first: who has read the log line may count on it.
+      for (const auto& worker : workers_) worker->resolved(i, resolution);
       if (resolution.error) {
         log::warning("cannot resolve upstream", {{"upstream", upstream_names_[i]},
                                                  {"host", config_->upstreams[i].url.host},
@@ -242,7 +244,6 @@ void Process::resolve_upstreams() {
                                         {"host", config_->upstreams[i].url.host},
                                         {"addresses", resolution.addresses.size()}});
       }
-      for (const auto& worker : workers_) worker->resolved(i, resolution);
       const std::lock_guard lock(resolving_mutex_);
       unresolved_.erase(i);
       resolved_.notify_all();
