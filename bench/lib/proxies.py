@@ -66,6 +66,7 @@ defaults
   timeout http-request 10s
   timeout http-keep-alive {idle}s
   option forwardfor
+  option splice-auto
   http-reuse always
 frontend in
   bind 127.0.0.1:{port} backlog 4096

@@ -24,6 +24,8 @@ def refused(dao: Dao) -> bool:
     try:
         with socket.create_connection(dao.address, timeout=deadline.DEFAULT):
             return False
+    except ConnectionResetError:  # the handshake was under way when the listener closed
+        return False
     except ConnectionRefusedError:
         return True
 
