@@ -21,7 +21,7 @@ def section(document):
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     lines = [
         f"Measured {document['date'][:10]} on {machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}; "
-        f"{versions}. {document['rounds']} rounds of {document['seconds']:g} s per cell; medians of the rounds.", ""]
+        f"{versions}. {document['rounds']} rounds of {document['seconds']:g} s per cell; medians of the rounds. Network: {document['network']}.", ""]
     if document["disturbance"] > 0.05:
         lines += [f"**Provisional: the machine was busy with other work** (a proxy was kept waiting for its CPU up to "
                   f"{document['disturbance']:.0%} of a cell), which spoils latencies more than CPU times.", ""]

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from lib import procs, proxies, scenarios, summary  # noqa: E402
+from lib import network, procs, proxies, scenarios, summary  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -29,8 +29,9 @@ def arguments():
     every = [*scenarios.NAMES, "syscalls"]
     parser.add_argument("--only", default=",".join(every), help="scenarios, default: %(default)s")
     parser.add_argument("--proxies", default="dao,nginx,haproxy,h2o,caddy", help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="each round runs every cell once (5)")
-    parser.add_argument("--seconds", type=float, default=2, help="measured time of a cell, after 0.3 s of warm-up (2)")
+    parser.add_argument("--rounds", type=int, default=15, help="each round runs every cell once (15)")
+    parser.add_argument("--seconds", type=float, default=0.6,
+                        help="measured time of a cell, after 0.3 s of warm-up (0.6)")
     parser.add_argument("--dao", default=os.path.join(ROOT, "build/release/bin/dao"), help="the program to measure")
     parser.add_argument("--tools", default=os.path.join(ROOT, "build/release/bin"),
                         help="where dao_load and bench_backend are")
@@ -131,6 +132,7 @@ def print_tables(document):
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tcp = network.enter([sys.executable, *sys.argv], say)
     known = proxies.kinds(options.dao)
     wanted = [name for name in options.proxies.split(",") if name]
     if set(wanted) - set(known):
@@ -145,7 +147,7 @@ def main():
     now = datetime.datetime.now(datetime.timezone.utc)
     document = {"date": now.isoformat(timespec="seconds"), "machine": machine(),
                 "versions": {name: versions[name] for name in wanted}, "rounds": options.rounds,
-                "seconds": options.seconds, "nice": options.nice, "results": {}}
+                "seconds": options.seconds, "nice": options.nice, "network": tcp, "results": {}}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dao-bench-") as folder:
         os.chmod(folder, 0o755)  # some proxies give up root

@@ -66,7 +66,6 @@ defaults
   timeout http-request 10s
   timeout http-keep-alive {idle}s
   option forwardfor
-  option splice-auto
   http-reuse always
 frontend in
   bind 127.0.0.1:{port} backlog 4096

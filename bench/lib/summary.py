@@ -17,13 +17,15 @@ def median_of(rows, key):
 
 
 def ratio(results, scenario, proxy, others, key):
-    """Per round the proxy's value over the best (smallest) of `others`, then the median over the rounds."""
-    ratios = []
-    for mine, *theirs in zip(*(results.get(scenario, {}).get(name, []) for name in (proxy, *others)), strict=False):
-        best = min((one for one in (value(row, key) for row in theirs) if one), default=None)
-        own = value(mine, key)
-        if own is not None and best:
-            ratios.append(own / best)
+    """Per round the proxy's value over that of the best of `others`, then the median over the rounds. The best is the
+    one with the smallest median: the smallest of several in each round would be the luckiest instead."""
+    cells = results.get(scenario, {})
+    medians = {name: median_of(cells.get(name, []), key) for name in others}
+    best = min((name for name in others if medians[name]), key=medians.get, default=None)
+    if best is None:
+        return None
+    pairs = ((value(mine, key), value(theirs, key)) for mine, theirs in zip(cells.get(proxy, []), cells[best], strict=False))
+    ratios = [mine / theirs for mine, theirs in pairs if mine is not None and theirs]
     return median(ratios) if ratios else None
 
 
@@ -32,12 +34,12 @@ def present(results, scenario, names):
 
 
 def added(results, proxy, key):
-    """Median over the rounds of what the proxy adds to the direct latency, in microseconds. Direct is its best round: a
-    disturbed one would flatter every proxy."""
+    """Median over the rounds of what the proxy adds to the direct latency of the same round, in microseconds."""
     latency = results.get("latency", {})
-    direct = [one for one in (value(row, key) for row in latency.get("direct", [])) if one is not None]
-    through = median_of(latency.get(proxy, []), key)
-    return through - min(direct) if direct and through is not None else None
+    pairs = zip(latency.get(proxy, []), latency.get("direct", []), strict=False)
+    gains = [(value(through, key), value(direct, key)) for through, direct in pairs]
+    gains = [through - direct for through, direct in gains if through is not None and direct is not None]
+    return median(gains) if gains else None
 
 
 def shown(number, pattern="{:.2f}"):
