@@ -22,7 +22,7 @@ struct Request {
   std::string body;
 };
 
-class Handler final : public http::h1::RequestHandler {
+class Handler final : public http::RequestHandler {
  public:
   explicit Handler(unsigned mode) : mode_(mode) {}
 
@@ -110,7 +110,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
 
   rt::VirtualLoop loop;
   http::BufferPool pool;
-  http::h1::ServerSettings settings;
+  http::ServerSettings settings;
   if ((mode & 4U) != 0) settings.body_max_bytes = 100;
   if ((mode & 8U) != 0) settings.limits = {.target_max_bytes = 40, .head_max_bytes = 200, .fields_max = 4};
   Handler handler(mode);

@@ -183,7 +183,7 @@ class ScriptedBackends final : public upstream::MemoryConnector {
 };
 
 // The server side of a worker without its sockets.
-class RequestPath : public http::h1::RequestHandler {
+class RequestPath : public http::RequestHandler {
  public:
   // `toml`: a whole configuration whose upstreams are IP addresses.
   RequestPath(rt::Loop& loop, upstream::Connector& connector, const std::string& toml)
@@ -241,7 +241,7 @@ class RequestPath : public http::h1::RequestHandler {
   }
 
   std::shared_ptr<const config::Config> config;
-  http::h1::ServerSettings settings;
+  http::ServerSettings settings;
   sense::Shard shard;
   sense::InFlight in_flight;
   telemetry::AccessLogBell bell;

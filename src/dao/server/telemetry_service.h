@@ -12,7 +12,7 @@
 
 namespace dao::server {
 
-class TelemetryService final : private http::h1::RequestHandler {
+class TelemetryService final : private http::RequestHandler {
  public:
   // `metrics` makes the text of /metrics, `ready` tells whether traffic is welcome; both are called on this thread.
   // Takes ownership of `listen_fd`.
@@ -36,7 +36,7 @@ class TelemetryService final : private http::h1::RequestHandler {
   std::function<std::string()> metrics_;
   std::function<bool()> ready_;
   http::BufferPool buffers_;
-  http::h1::ServerSettings settings_;
+  http::ServerSettings settings_;
   rt::Cancel drain_;
   std::size_t connections_ = 0;
   net::Acceptor acceptor_;

@@ -19,8 +19,8 @@ constexpr std::size_t kSpareHeads = 256;
 // Clients turned away at the same time with an answer; the rest of a flood is closed without one.
 constexpr std::size_t kRefusalsAtOnce = 64;
 
-http::h1::ServerSettings settings_of(const config::Server& server) {
-  http::h1::ServerSettings settings;
+http::ServerSettings settings_of(const config::Server& server) {
+  http::ServerSettings settings;
   settings.limits = {server.target_max_bytes, server.header_max_bytes, server.header_max_count};
   settings.body_max_bytes = server.body_max_bytes;
   settings.header_timeout = server.header_timeout;

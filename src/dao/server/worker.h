@@ -20,7 +20,7 @@
 
 namespace dao::server {
 
-class Worker final : private http::h1::RequestHandler, private upstream::Connector {
+class Worker final : private http::RequestHandler, private upstream::Connector {
  public:
   // Takes ownership of `listen_fds`, one for each listener.
   Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
@@ -53,7 +53,7 @@ class Worker final : private http::h1::RequestHandler, private upstream::Connect
   const SystemClock clock_;
   rt::EpollLoop loop_;
   std::shared_ptr<const config::Config> config_;
-  http::h1::ServerSettings settings_;
+  http::ServerSettings settings_;
   WorkerState state_;
   ConnectionLimit& limit_;
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
