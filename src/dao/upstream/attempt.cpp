@@ -11,9 +11,9 @@ namespace dao::upstream {
 namespace {
 
 using http::BodyPiece;
+using http::ClientExchange;
 using http::FieldId;
 using http::Method;
-using http::h1::ClientConnection;
 
 class Attempt {
  public:
@@ -23,11 +23,11 @@ class Attempt {
 
  private:
   rt::Task<Result<>> send(Pool::Lease& lease);
-  rt::Task<Result<>> receive(ClientConnection& connection);
-  rt::Task<Result<>> read_final_head(ClientConnection& connection);
-  rt::Task<Result<>> forward_response(ClientConnection& connection);
-  rt::Task<Result<>> upload(ClientConnection& connection);
-  rt::Task<Result<>> upload_and_receive(ClientConnection& connection);
+  rt::Task<Result<>> receive(ClientExchange& backend);
+  rt::Task<Result<>> read_final_head(ClientExchange& backend);
+  rt::Task<Result<>> forward_response(ClientExchange& backend);
+  rt::Task<Result<>> upload(ClientExchange& backend);
+  rt::Task<Result<>> upload_and_receive(ClientExchange& backend);
 
   // Nothing of the body was taken from the client beyond what we still have.
   [[nodiscard]] bool can_replay() const { return in_.exchange.request_body_bytes() == in_.first.bytes.size(); }
@@ -79,7 +79,7 @@ rt::Task<AttemptOutcome> Attempt::run() {
     }
     outcome_.reused = lease->reused();
     outcome_.address = lease->address();
-    ClientConnection& connection = lease->connection();
+    ClientExchange& backend = lease->exchange();
 
     in_.exchange.watch_client(&in_.cancel);
     auto sending = send(*lease);
@@ -87,14 +87,14 @@ rt::Task<AttemptOutcome> Attempt::run() {
     if (done) {
       if (in_.first.last) {
         receiving_ = &in_.cancel;
-        auto receiving = receive(connection);
+        auto receiving = receive(backend);
         done = co_await std::move(receiving);
       } else {
-        auto both = upload_and_receive(connection);
+        auto both = upload_and_receive(backend);
         done = co_await std::move(both);
       }
     }
-    const bool reusable = done && connection.reusable(in_.response);
+    const bool reusable = done && backend.reusable(in_.response);
     pool_.release(std::move(*lease), reusable, keeps_);
     if (done) {
       outcome_.error = Error{};
@@ -115,8 +115,8 @@ rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
   const Instant began = lease.reused() ? Instant{} : in_.loop.precise_now();
   const Nanoseconds connecting = lease.reused() ? Nanoseconds::zero() : Nanoseconds(in_.settings.connect_timeout);
   auto sending =
-      lease.connection().send_request(in_.exchange.request(), in_.base_path, in_.first, in_.exchange.request_trailers(),
-                                      connecting, in_.settings.read_timeout, &in_.cancel);
+      lease.exchange().send_request(in_.exchange.request(), in_.base_path, in_.first, in_.exchange.request_trailers(),
+                                    connecting, in_.settings.read_timeout, &in_.cancel);
   Result<> sent = co_await std::move(sending);
   sent_at_ = in_.loop.precise_now();
   if (!lease.reused()) {
@@ -127,7 +127,7 @@ rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
   co_return sent;
 }
 
-rt::Task<Result<>> Attempt::upload_and_receive(ClientConnection& connection) {
+rt::Task<Result<>> Attempt::upload_and_receive(ClientExchange& backend) {
   rt::Cancel receive_cancel(&in_.cancel);
   rt::Cancel upload_cancel(&in_.cancel);
   receiving_ = &receive_cancel;
@@ -135,14 +135,14 @@ rt::Task<Result<>> Attempt::upload_and_receive(ClientConnection& connection) {
   upload_running_ = true;
   awaiting_continue_ = in_.exchange.request().expect_continue && in_.first.bytes.empty();
   in_.exchange.watch_client(&in_.cancel);
-  auto both = rt::join(upload(connection), rt::racing(receive(connection), upload_cancel));
+  auto both = rt::join(upload(backend), rt::racing(receive(backend), upload_cancel));
   const auto [uploaded, received] = co_await std::move(both);
   // The client's failure explains the other one: it called the download off.
   if (!uploaded && uploaded.error().origin == Origin::client) co_return uploaded;
   co_return received;
 }
 
-rt::Task<Result<>> Attempt::upload(ClientConnection& connection) {
+rt::Task<Result<>> Attempt::upload(ClientExchange& backend) {
   Result<> result;
   for (;;) {
     // A client that waits for a 100 (RFC 9110 section 10.1.1) waits for the backend: that time is not its own.
@@ -155,7 +155,7 @@ rt::Task<Result<>> Attempt::upload(ClientConnection& connection) {
       if (piece.error().origin == Origin::client) receiving_->request();
       break;
     }
-    auto sending = connection.send_body(*piece, in_.exchange.request_trailers(), in_.settings.read_timeout, uploading_);
+    auto sending = backend.send_body(*piece, in_.exchange.request_trailers(), in_.settings.read_timeout, uploading_);
     const Result<> sent = co_await std::move(sending);
     sent_at_ = in_.loop.precise_now();
     if (!sent) {
@@ -172,8 +172,8 @@ rt::Task<Result<>> Attempt::upload(ClientConnection& connection) {
   co_return result;
 }
 
-rt::Task<Result<>> Attempt::receive(ClientConnection& connection) {
-  auto reading = read_final_head(connection);
+rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
+  auto reading = read_final_head(backend);
   const Result<> head = co_await std::move(reading);
   if (!head) co_return head;
   outcome_.status = in_.response.status;
@@ -181,26 +181,26 @@ rt::Task<Result<>> Attempt::receive(ClientConnection& connection) {
   outcome_.head = in_.loop.now() - sent_at_;
   if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
   keeps_ = keep_alive_timeout(in_.response);
-  connection.start_body(in_.response, in_.response_limits);
+  backend.start_body(in_.response, in_.response_limits);
   if (in_.hold_back_5xx && is_retryable_status(outcome_.status) && can_replay()) {
     outcome_.held_back = true;
     // A short body that is already here leaves the connection usable.
-    const Result<BodyPiece> rest = connection.body().take_buffered();
+    const Result<BodyPiece> rest = backend.take_buffered_body();
     static_cast<void>(rest);
     co_return Result<>{};
   }
-  auto forwarding = forward_response(connection);
+  auto forwarding = forward_response(backend);
   Result<> forwarded = co_await std::move(forwarding);
   co_return forwarded;
 }
 
-rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
+rt::Task<Result<>> Attempt::read_final_head(ClientExchange& backend) {
   const Method method = in_.exchange.request().method;
   std::uint32_t interim = 0;
   Instant since = in_.loop.now();  // or since the last bytes left, if that is later
   for (;;) {
     const Instant deadline = std::max(sent_at_, since) + in_.settings.first_byte_timeout;
-    auto reading = connection.read_head(in_.response, method, in_.response_limits, deadline, receiving_);
+    auto reading = backend.read_head(in_.response, method, in_.response_limits, deadline, receiving_);
     const Result<> read = co_await std::move(reading);
     if (!read) {
       // While the body is being uploaded the backend's time has not begun.
@@ -232,18 +232,17 @@ rt::Task<Result<>> Attempt::read_final_head(ClientConnection& connection) {
   }
 }
 
-rt::Task<Result<>> Attempt::forward_response(ClientConnection& connection) {
-  http::h1::BodyReader& body = connection.body();
-  Result<BodyPiece> piece = body.take_buffered();
+rt::Task<Result<>> Attempt::forward_response(ClientExchange& backend) {
+  Result<BodyPiece> piece = backend.take_buffered_body();
   if (!piece) co_return std::unexpected(piece.error());
   http::prepare_response(in_.response, in_.forwarding, in_.date);
   const std::span<const http::Field> no_trailers;
-  if (piece->last && !body.trailers().empty()) {
+  if (piece->last && !backend.trailers().empty()) {
     // The head goes first, the trailers with the end of the body.
     auto sending = in_.exchange.send_head(in_.response, in_.response.framing, {piece->bytes, false});
     const Result<> sent = co_await std::move(sending);
     if (!sent) co_return sent;
-    auto ending = in_.exchange.send_body({{}, true}, body.trailers());
+    auto ending = in_.exchange.send_body({{}, true}, backend.trailers());
     Result<> ended = co_await std::move(ending);
     co_return ended;
   }
@@ -252,10 +251,10 @@ rt::Task<Result<>> Attempt::forward_response(ClientConnection& connection) {
   if (!sent) co_return sent;
   while (!piece->last) {
     const Instant deadline = in_.loop.now() + in_.settings.read_timeout;
-    auto reading = body.read(deadline, ErrorKind::timeout_body, receiving_);
+    auto reading = backend.read_body(deadline, receiving_);
     piece = co_await std::move(reading);
     if (!piece) co_return std::unexpected(piece.error().with_sent(Sent::answered));
-    auto passing = in_.exchange.send_body(*piece, piece->last ? body.trailers() : no_trailers);
+    auto passing = in_.exchange.send_body(*piece, piece->last ? backend.trailers() : no_trailers);
     const Result<> passed = co_await std::move(passing);
     if (!passed) co_return passed;
   }

@@ -45,6 +45,7 @@ class Pool {
     Lease(Lease&&) noexcept = default;
     Lease& operator=(Lease&&) noexcept = default;
     ~Lease() = default;
+    [[nodiscard]] http::ClientExchange& exchange() const { return *connection_; }
     [[nodiscard]] http::h1::ClientConnection& connection() const { return *connection_; }
     [[nodiscard]] bool reused() const { return reused_; }
     // Lives as long as anybody holds it, whatever becomes of the address.

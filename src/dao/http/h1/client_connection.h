@@ -8,6 +8,7 @@
 
 #include "dao/base/clock.h"
 #include "dao/http/buffer.h"
+#include "dao/http/client_exchange.h"
 #include "dao/http/exchange.h"
 #include "dao/http/h1/message_io.h"
 #include "dao/http/head.h"
@@ -16,7 +17,7 @@
 
 namespace dao::http::h1 {
 
-class ClientConnection {
+class ClientConnection final : public ClientExchange {
  public:
   ClientConnection(rt::Loop& loop, std::unique_ptr<net::Stream> stream, BufferPool& buffers);
 
@@ -25,26 +26,23 @@ class ClientConnection {
   // Exchanges begun on it.
   [[nodiscard]] std::uint32_t exchanges() const { return exchanges_; }
 
-  // Sends the head, with `base_path` before its path (unless that is "*") and framed for what `first` begins, and
-  // `first` in one go, with the trailers if it is also the last piece. The head's fields must already be edited for
-  // forwarding. Also completes a connect that is under way (`connecting`: how long that may take; zero when connected).
-  // Error::sent tells whether anything left.
+  // The request and `first` leave in one write where they can.
   rt::Task<Result<>> send_request(const RequestHead& head, std::string_view base_path, BodyPiece first,
                                   std::span<const Field> trailers, Nanoseconds connecting, Nanoseconds stall,
-                                  rt::Cancel* cancel);
-  rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall, rt::Cancel* cancel);
-
-  // Reads a response head, interim (1xx) or final, into `head`; its views live until the next read on this connection.
-  // Kinds of failure: timeout_head, reset/closed (nothing of an answer came), incomplete (a part of the head came),
-  // malformed, head_too_large, cancelled.
+                                  rt::Cancel* cancel) override;
+  rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall,
+                               rt::Cancel* cancel) override;
   rt::Task<Result<>> read_head(ResponseHead& head, Method request_method, const HeadLimits& limits, Instant deadline,
-                               rt::Cancel* cancel);
-  // After a final head.
-  void start_body(const ResponseHead& head, const HeadLimits& limits);
-  [[nodiscard]] BodyReader& body() { return body_; }
+                               rt::Cancel* cancel) override;
+  void start_body(const ResponseHead& head, const HeadLimits& limits) override;
+  Result<BodyPiece> take_buffered_body() override { return body_.take_buffered(); }
+  rt::Task<Result<BodyPiece>> read_body(Instant deadline, rt::Cancel* cancel) override {
+    return body_.read(deadline, ErrorKind::timeout_body, cancel);
+  }
+  [[nodiscard]] std::span<const Field> trailers() const override { return body_.trailers(); }
+  // Also: the backend means to go on, and not a byte too many came.
+  [[nodiscard]] bool reusable(const ResponseHead& head) override;
 
-  // The exchange is over and complete in both directions, the backend means to go on, and not a byte too many came.
-  [[nodiscard]] bool reusable(const ResponseHead& head);
   // Idle in the pool: holds no buffer.
   void become_idle() { buffer_.drop(); }
 

@@ -61,8 +61,7 @@ class ClientConnectionTest : public testing::Test {
     connection->start_body(head, limits);
     std::string body;
     for (;;) {
-      const Result<BodyPiece> piece =
-          loop.run_task(connection->body().read(loop.now() + seconds(30), ErrorKind::timeout_body, nullptr));
+      const Result<BodyPiece> piece = loop.run_task(connection->read_body(loop.now() + seconds(30), nullptr));
       if (!piece) return std::unexpected(piece.error());
       body.append(piece->bytes.data(), piece->bytes.size());
       if (piece->last) return body;
@@ -210,8 +209,8 @@ TEST_F(ClientConnectionTest, ReadsAnAnswerThatComesByteByByte) {
   loop.spawn(trickle(loop, *backend));
   ASSERT_TRUE(read_head());
   EXPECT_EQ(read_body().value(), "ok");
-  ASSERT_EQ(connection->body().trailers().size(), 1U);
-  EXPECT_EQ(connection->body().trailers()[0].name, "T");
+  ASSERT_EQ(connection->trailers().size(), 1U);
+  EXPECT_EQ(connection->trailers()[0].name, "T");
   EXPECT_TRUE(connection->reusable(head));
   loop.run();
 }
@@ -306,7 +305,7 @@ TEST_F(ClientConnectionTest, TheHeadsTextStaysUntilTheNextRead) {
   answer("HTTP/1.1 200 Fine\r\nA: value\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
   ASSERT_TRUE(read_head());
   connection->start_body(head, limits);
-  const Result<BodyPiece> piece = connection->body().take_buffered();
+  const Result<BodyPiece> piece = connection->take_buffered_body();
   ASSERT_TRUE(piece);
   EXPECT_EQ(std::string(piece->bytes.data(), piece->bytes.size()), "ab");
   EXPECT_EQ(head.reason, "Fine");
