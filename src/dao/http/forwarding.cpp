@@ -76,7 +76,7 @@ std::string_view join_list(Head& head, FieldId id, std::string_view more) {
 
 std::string_view via_value(Head& head, std::string_view pseudonym) {
   char* begin = head.arena.allocate(4 + pseudonym.size());
-  begin[0] = '1';
+  begin[0] = static_cast<char>('0' + head.version_major);
   begin[1] = '.';
   begin[2] = static_cast<char>('0' + head.version_minor);
   begin[3] = ' ';

@@ -82,7 +82,8 @@ constexpr bool is_idempotent(Method method) {
 struct Head {
   std::vector<Field> fields;
   Arena arena;
-  std::uint8_t version_minor = 1;  // of the message as received: HTTP/1.version_minor
+  std::uint8_t version_major = 1;  // of the message as received
+  std::uint8_t version_minor = 1;
   BodyFraming framing;
   bool keep_alive = true;  // the sender means to go on after this message
 
@@ -105,7 +106,7 @@ struct Head {
   void clear() {
     fields.clear();
     arena.clear();
-    version_minor = 1;
+    version_major = version_minor = 1;
     framing = {};
     keep_alive = true;
   }

@@ -247,6 +247,8 @@ Result<Line> parse_fields(Cursor& cursor, std::size_t fields_max, std::vector<Fi
   }
 }
 
+}  // namespace
+
 // 1*DIGIT below 2^63 (RFC 9110 section 8.6).
 std::optional<std::uint64_t> parse_length(std::string_view text) {
   if (text.empty() || text.size() > 19) return std::nullopt;
@@ -258,6 +260,8 @@ std::optional<std::uint64_t> parse_length(std::string_view text) {
   if (value >> 63U != 0) return std::nullopt;
   return value;
 }
+
+namespace {
 
 // What the Connection fields say. RFC 9112 section 9.3.
 struct ConnectionOptions {
@@ -441,8 +445,6 @@ Result<ParsedBytes> parse_response_head(std::string_view input, const HeadLimits
   return bytes;
 }
 
-namespace {
-
 // RFC 9110 section 6.5.1: fields that a recipient needs before the content, or that would change what was decided on.
 bool allowed_in_trailer(const Field& field) {
   if (is_hop_by_hop(field.id)) return false;
@@ -493,8 +495,6 @@ bool allowed_in_trailer(const Field& field) {
   }
   return true;
 }
-
-}  // namespace
 
 Result<> parse_trailers(std::string_view input, std::size_t fields_max, Origin origin, std::vector<Field>& trailers) {
   Cursor cursor{input.data(), input.data() + input.size(), origin};

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "dao/base/error.h"
@@ -32,6 +34,12 @@ Result<ParsedBytes> parse_response_head(std::string_view input, const HeadLimits
 // Parses a trailer section without its final empty line; `input` is whole lines. Keeps only fields that may be
 // forwarded from a trailer (RFC 9110 section 6.5.1): nothing of framing, routing, authentication or content handling.
 Result<> parse_trailers(std::string_view input, std::size_t fields_max, Origin origin, std::vector<Field>& trailers);
+
+// A field that may be forwarded from a trailer section.
+bool allowed_in_trailer(const Field& field);
+
+// The value of a Content-Length: digits only (RFC 9110 section 8.6), below 2^63.
+std::optional<std::uint64_t> parse_length(std::string_view text);
 
 // RFC 9112 section 2.2: one empty line before a request line is ignored. Returns how many bytes to skip (0 or 2).
 // A lone CR at the end of the input is left for later.
