@@ -112,6 +112,9 @@ struct Head {
   }
 };
 
+// What a request asks to change its connection to (RFC 9110 section 7.8), if DAO can relay it.
+enum class Upgrade : std::uint8_t { none, websocket };
+
 struct RequestHead : Head {
   Method method = Method::get;
   std::string_view method_text;
@@ -120,12 +123,16 @@ struct RequestHead : Head {
   std::string_view authority;  // host[:port] of the absolute form or of Host; may be empty
   bool absolute_form = false;
   bool expect_continue = false;
+  // HTTP/1.1: a well-formed Upgrade (http/websocket_handshake.h). HTTP/2 says so for its extended CONNECT (RFC 8441),
+  // which it makes a GET.
+  Upgrade upgrade = Upgrade::none;
 
   void clear() {
     Head::clear();
     method = Method::get;
     method_text = target = path = authority = {};
     absolute_form = expect_continue = false;
+    upgrade = Upgrade::none;
   }
 };
 

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "dao/http/h1/syntax.h"
+#include "dao/http/websocket_handshake.h"
 
 namespace dao::http::h1 {
 
@@ -302,6 +303,7 @@ Result<> decide_request(const Cursor& cursor, RequestHead& head) {
   const Field* host = nullptr;
   bool has_length = false;
   bool chunked = false;
+  bool has_upgrade = false;
   ConnectionOptions connection;
   std::uint64_t length = 0;
   for (Field& field : head.fields) {
@@ -334,6 +336,9 @@ Result<> decide_request(const Cursor& cursor, RequestHead& head) {
         // An HTTP/1.0 client cannot wait for a 100: its expectation is ignored.
         head.expect_continue = head.version_minor >= 1;
         break;
+      case FieldId::upgrade:
+        has_upgrade = true;
+        break;
       default:
         break;
     }
@@ -348,6 +353,7 @@ Result<> decide_request(const Cursor& cursor, RequestHead& head) {
     head.framing = {BodyFraming::Kind::length, length};
   }
   head.keep_alive = !connection.close && (head.version_minor >= 1 || connection.keep);
+  if (has_upgrade && asks_for_websocket(head)) head.upgrade = Upgrade::websocket;
   return {};
 }
 
