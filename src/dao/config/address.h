@@ -8,6 +8,9 @@
 
 namespace dao::config {
 
+// Where DAO listens if the config does not say.
+inline constexpr std::string_view kDefaultBind = "127.0.0.1:8080";
+
 // A listener: "127.0.0.1:80", "[::1]:80", "*:80", ":80", "unix:/path". Port 0 is allowed.
 [[nodiscard]] Parsed<Address> parse_bind(std::string_view text);
 // A DNS server: "192.0.2.53:53", "[2001:db8::53]:53", or without the port (53).

@@ -95,7 +95,7 @@ int check(const std::filesystem::path& path, ReportFormat format, std::ostream& 
   };
   const Config& config = loaded->config;
   out << fmt::format("{}: valid ({}, {}, {})\n", printable(path.string()), count(config.rules.size(), "rule"),
-                     count(config.upstreams.size(), "upstream"), count(config.server.bind.size(), "listener"));
+                     count(config.upstreams.size(), "upstream"), count(config.server.listeners.size(), "listener"));
   return 0;
 }
 

@@ -48,8 +48,27 @@ struct TrustedProxies {
 
 enum class Forwarded : std::uint8_t { both, x_forwarded, forwarded, off };
 
+enum class ProxyHeader : std::uint8_t { off, required };
+
+// What a listener speaks, at least one.
+struct Protocols {
+  bool h1 = false;
+  bool h2 = false;
+};
+
+// One place where clients connect.
+struct Listener {
+  std::string name;  // unique in Server::listeners
+  Address address;   // all different
+  Protocols protocols;
+  ProxyHeader proxy_protocol = ProxyHeader::off;
+  std::size_t max_connections = 0;  // 0 = only Server::max_connections limits
+};
+
 struct Server {
-  std::vector<Address> bind;        // never empty; tcp or unix, all different
+  std::vector<Address> bind;  // the key as it was given; `listeners` has these too
+  // Never empty. First those of `bind`, named "1", "2", …, then those of [[server.listener]].
+  std::vector<Listener> listeners;
   std::uint32_t workers = 0;        // 0 = one per CPU
   std::size_t max_connections = 0;  // 0 = derived from the limit on file descriptors
   std::size_t target_max_bytes = 0;
@@ -111,7 +130,7 @@ struct AccessLog {
 };
 
 struct Telemetry {
-  std::optional<Address> prometheus_bind;  // absent = no telemetry listener; differs from every Server::bind
+  std::optional<Address> prometheus_bind;  // absent = no telemetry listener; differs from every Listener::address
   AccessLog access_log;
   LogLevel log_level = LogLevel::info;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include "dao/config/address.h"
@@ -20,25 +21,48 @@ std::string line_of(const Places& places, std::string_view path) {
   return fmt::format("line {}", place(places, path).line);
 }
 
-void check_listeners(const Applied& applied, Findings& findings) {
-  struct Listener {
-    const Address* address;
-    std::string path;
-  };
+struct Place {
+  const Address* address;
+  std::string path;
+};
+
+// Every address that DAO would listen on, but for those that were refused.
+std::vector<Place> listening_places(const Applied& applied, const std::optional<Address>& default_bind) {
   const Config& config = applied.draft.config;
-  std::vector<Listener> listeners;
+  std::vector<Place> listeners;
   // A list that had a bad item has lost its numbering; its items are checked once they are all good.
-  const bool one = !applied.places.contains("server.bind[0]");
-  const bool numbered = applied.places.contains(fmt::format("server.bind[{}]", config.server.bind.size() - 1)) &&
+  const bool one = !config.server.bind.empty() && !applied.places.contains("server.bind[0]");
+  const bool numbered = !config.server.bind.empty() &&
+                        applied.places.contains(fmt::format("server.bind[{}]", config.server.bind.size() - 1)) &&
                         !applied.places.contains(fmt::format("server.bind[{}]", config.server.bind.size()));
   if (one || numbered) {
     for (std::size_t i = 0; i < config.server.bind.size(); ++i) {
       listeners.push_back({&config.server.bind[i], one ? "server.bind" : fmt::format("server.bind[{}]", i)});
     }
   }
+  for (std::size_t i = 0; i < config.server.listeners.size(); ++i) {
+    listeners.push_back({&config.server.listeners[i].address, fmt::format("server.listener[{}].bind", i)});
+  }
+  if (listeners.empty() && default_bind) listeners.push_back({&*default_bind, "server.bind"});
   if (config.telemetry.prometheus_bind) {
     listeners.push_back({&*config.telemetry.prometheus_bind, "telemetry.prometheus_bind"});
   }
+  std::erase_if(listeners, [](const Place& listener) { return listener.address->text.empty(); });
+  return listeners;
+}
+
+void check_listeners(const Applied& applied, Findings& findings) {
+  constexpr std::size_t kMost = 256;  // they are compared each with each
+  if (const std::size_t count = applied.draft.config.server.listeners.size(); count > kMost) {
+    const std::string path = fmt::format("server.listener[{}]", kMost);
+    findings.error(
+        place(applied.places, path), path,
+        {.message = fmt::format("{} listeners are too many", count), .expected = fmt::format("at most {}", kMost)});
+    return;
+  }
+  const auto default_bind = parse_bind(kDefaultBind);
+  const std::vector<Place> listeners =
+      listening_places(applied, default_bind ? std::optional(*default_bind) : std::nullopt);
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (!same_listener(*listeners[j].address, *listeners[i].address)) continue;
@@ -49,6 +73,24 @@ void check_listeners(const Applied& applied, Findings& findings) {
                       .expected = "a different address or port"});
       break;
     }
+  }
+}
+
+void check_listener_names(const Applied& applied, Findings& findings) {
+  const Server& server = applied.draft.config.server;
+  std::unordered_map<std::string, std::string> names;  // where each was given
+  for (std::size_t i = 0; i < server.bind.size(); ++i) {
+    names.emplace(fmt::format("{}", i + 1), "that of an address in server.bind");
+  }
+  for (std::size_t i = 0; i < server.listeners.size(); ++i) {
+    const std::string path = fmt::format("server.listener[{}].name", i);
+    if (server.listeners[i].name.empty()) continue;
+    const auto [first, added] =
+        names.emplace(server.listeners[i].name, fmt::format("already taken on {}", line_of(applied.places, path)));
+    if (added) continue;
+    findings.error(place(applied.places, path), path,
+                   {.message = fmt::format("the listener name {} is {}", in_quotes(first->first), first->second),
+                    .expected = "a different name for each listener"});
   }
 }
 
@@ -146,6 +188,7 @@ bool covers(const Match& earlier, const Match& later) {
 
 void check_consistency(const Applied& applied, Findings& findings) {
   check_listeners(applied, findings);
+  check_listener_names(applied, findings);
   check_rule_names(applied, findings);
   check_upstreams(applied, findings);
   check_ttl(applied, findings);

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <unordered_map>
 
+#include "dao/config/address.h"
 #include "dao/config/apply_schema.h"
 #include "dao/config/cross_checks.h"
 #include "dao/config/document.h"
@@ -73,9 +75,22 @@ void complete(Diagnostics& diagnostics, std::string_view text, std::string_view 
   }
 }
 
+// The listeners of `bind` come first; without any listener there is the one of the reference page.
+void number_listeners(Server& server) {
+  if (server.bind.empty() && server.listeners.empty()) server.bind.push_back(parse_bind(kDefaultBind).value());
+  std::vector<Listener> all;
+  for (const Address& address : server.bind) {
+    all.push_back(
+        {.name = fmt::format("{}", all.size() + 1), .address = address, .protocols = {.h1 = true, .h2 = true}});
+  }
+  std::ranges::move(server.listeners, std::back_inserter(all));
+  server.listeners = std::move(all);
+}
+
 Config assemble(Draft draft, std::string_view name) {
   Config config = std::move(draft.config);
   config.source = name;
+  number_listeners(config.server);
   std::unordered_map<std::string, std::size_t> indexes;
   for (RuleDraft& rule : draft.rules) {
     for (UpstreamDraft& upstream : rule.upstreams) {

@@ -46,6 +46,9 @@ void PrintTo(const BadConfig& bad, std::ostream* out) {
 std::string server(std::string_view lines) {
   return "[server]\n" + std::string(lines) + "\n" + std::string(kRoute);
 }
+std::string listener(std::string_view name, std::string_view bind) {
+  return "[[server.listener]]\nname = \"" + std::string(name) + "\"\nbind = \"" + std::string(bind) + "\"\n";
+}
 // A config whose one rule has this [routes.rule.match], from line 4.
 std::string match(std::string_view lines) {
   return "[[routes.rule]]\nname = \"r\"\n[routes.rule.match]\n" + std::string(lines) + "\n" + std::string(kUpstreams);
@@ -80,6 +83,8 @@ std::vector<BadConfig> bad_configs() {
   const std::string up(kUpstreams);
   std::string many;
   for (int i = 0; i < 65; ++i) many += "\":0\",";
+  std::string many_listeners;
+  for (int i = 0; i < 257; ++i) many_listeners += listener("l" + std::to_string(i), ":0");
   return {
       // Whole file and syntax
       {"Empty", " \n", {{0, 0, "", "the file is empty"}}},
@@ -199,6 +204,26 @@ std::vector<BadConfig> bad_configs() {
       {"TelemetryOnBind",
        route + "[telemetry]\nprometheus_bind = \"127.0.0.1:8080\"\n",
        {{7, 19, "telemetry.prometheus_bind", "two listeners on one address: \"127.0.0.1:8080\" is also server.bind"}}},
+      {"TelemetryOnListener",
+       server(listener("a", "127.0.0.1:9")) + "[telemetry]\nprometheus_bind = \"127.0.0.1:9\"\n",
+       {{12, 19, "telemetry.prometheus_bind",
+         "two listeners on one address: \"127.0.0.1:9\" is also server.listener[0].bind"}}},
+      {"ListenersOnOneAddress",
+       server("bind = \":1\"\n" + listener("a", ":2") + listener("b", ":1") + listener("c", "0.0.0.0:2")),
+       {{8, 8, "server.listener[1].bind", "two listeners on one address: \":1\" is also server.bind"},
+        {11, 8, "server.listener[2].bind",
+         "two listeners on one address: \"0.0.0.0:2\" is also server.listener[0].bind"}}},
+      {"ListenersOfOneName",
+       server("bind = \":1\"\n" + listener("a", ":2") + listener("1", ":3") + listener("a", ":4")),
+       {{7, 8, "server.listener[1].name", "the listener name \"1\" is that of an address in server.bind"},
+        {10, 8, "server.listener[2].name", "the listener name \"a\" is already taken on line 4"}}},
+      {"ListenerWithoutBind",
+       server("[[server.listener]]\nname = \"a\""),
+       {{2, 1, "server.listener[0].bind", "\"bind\" is missing in [[server.listener]]"}}},
+      {"ListenerWithoutProtocol",
+       server(listener("a", ":1") + "protocols = []"),
+       {{5, 13, "server.listener[0].protocols", "the array is empty"}}},
+      {"TooManyListeners", server(many_listeners), {{770, 1, "server.listener[256]", "257 listeners are too many"}}},
       {"Cidr",
        server("trusted_proxies = [\"10.0.0.0/33\"]"),
        {{2, 20, "server.trusted_proxies[0]", "\"33\" is not a prefix length"}}},
@@ -325,9 +350,10 @@ TEST(Load, DefaultsAreThoseOfTheSchema) {
   EXPECT_THAT(loaded->warnings, IsEmpty());
   const Config& config = loaded->config;
   EXPECT_EQ(config.source, "x");
-  ASSERT_EQ(config.server.bind.size(), 1U);
-  EXPECT_EQ(config.server.bind[0].host, "127.0.0.1");
-  EXPECT_EQ(config.server.bind[0].port, 8080);
+  ASSERT_EQ(config.server.listeners.size(), 1U);
+  EXPECT_EQ(config.server.listeners[0].name, "1");
+  EXPECT_EQ(config.server.listeners[0].address.host, "127.0.0.1");
+  EXPECT_EQ(config.server.listeners[0].address.port, 8080);
   EXPECT_EQ(config.server.workers, 0U);
   EXPECT_EQ(config.server.max_connections, 0U);
   EXPECT_EQ(config.server.target_max_bytes, 8192U);
@@ -373,6 +399,37 @@ TEST(Load, DefaultsAreThoseOfTheSchema) {
   EXPECT_THAT(config.rules[0].match.hosts, IsEmpty());
   ASSERT_EQ(config.rules[0].upstreams.size(), 1U);
   EXPECT_EQ(config.rules[0].upstreams[0].weight, 1U);
+}
+
+TEST(Load, BindsAreListenersWithoutSettings) {
+  const auto loaded =
+      load_text(server("bind = [\"127.0.0.1:80\", \"unix:/s\"]\n[[server.listener]]\nname = \"public\"\n"
+                       "bind = \"*:443\"\nprotocols = [\"h1\"]\nproxy_protocol = \"required\"\n"
+                       "max_connections = 9"),
+                "x");
+  ASSERT_TRUE(loaded);
+  const std::vector<Listener>& listeners = loaded->config.server.listeners;
+  ASSERT_EQ(listeners.size(), 3U);
+  EXPECT_EQ(listeners[0].name, "1");
+  EXPECT_TRUE(listeners[0].protocols.h1);
+  EXPECT_TRUE(listeners[0].protocols.h2);
+  EXPECT_EQ(listeners[0].proxy_protocol, ProxyHeader::off);
+  EXPECT_EQ(listeners[0].max_connections, 0U);
+  EXPECT_EQ(listeners[1].name, "2");
+  EXPECT_EQ(listeners[1].address.path, "/s");
+  EXPECT_EQ(listeners[2].name, "public");
+  EXPECT_EQ(listeners[2].address.port, 443);
+  EXPECT_TRUE(listeners[2].protocols.h1);
+  EXPECT_FALSE(listeners[2].protocols.h2);
+  EXPECT_EQ(listeners[2].proxy_protocol, ProxyHeader::required);
+  EXPECT_EQ(listeners[2].max_connections, 9U);
+}
+
+TEST(Load, ListenersOfTheirOwnReplaceTheDefaultBind) {
+  const auto loaded = load_text(server("[[server.listener]]\nname = \"a\"\nbind = \":1\""), "x");
+  ASSERT_TRUE(loaded);
+  ASSERT_EQ(loaded->config.server.listeners.size(), 1U);
+  EXPECT_EQ(loaded->config.server.listeners[0].name, "a");
 }
 
 TEST(Load, RulesOverrideProxyWhereverItStands) {

@@ -47,6 +47,18 @@ constexpr std::array kPolicies = {
                   "the one with the fewest requests in progress, in proportion to the weights"},
 };
 
+constexpr std::array kProtocols = {
+    Named<bool Protocols::*>{"h2", &Protocols::h2,
+                             "HTTP/2: by ALPN where the listener has TLS, with prior knowledge (h2c) where it has not"},
+    Named<bool Protocols::*>{"h1", &Protocols::h1, "HTTP/1.1 and HTTP/1.0"},
+};
+constexpr std::array kProxyHeaders = {
+    Named<ProxyHeader>{"off", ProxyHeader::off, "connections begin with TLS or HTTP"},
+    Named<ProxyHeader>{
+        "required", ProxyHeader::required,
+        "connections begin with a PROXY protocol header, version 1 or 2; what begins otherwise is closed"},
+};
+
 constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port" or "unix:/path")";
 constexpr std::string_view kBindPattern = "^(unix:/.+|.*:[0-9]{1,5})$";
 constexpr std::string_view kNameForm = "printable ASCII characters, at most 128";
@@ -92,15 +104,54 @@ void store_headers(void* object, const Value& value, Objections& objections) {
   }
 }
 
+Table listener_table() {
+  Table table{.name = "listener",
+              .doc =
+                  "A listener with settings of its own. Those of `server.bind` are listeners too, named \"1\", \"2\" "
+                  "and so on, with the defaults of the keys here.",
+              .repeated = true};
+  table.enter = [](void* server) -> void* { return &field_of<&Server::listeners>(server).emplace_back(); };
+  Key name = with_example(
+      text<parse_name, &Listener::name>("name", kNameForm, "The name of the listener in logs and metrics; unique."),
+      "\"public\"");
+  Key bind = with_example(
+      text<parse_bind, &Listener::address>("bind", kBindForm,
+                                           "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets "
+                                           "the kernel pick one."),
+      "\"*:443\"");
+  bind.pattern = kBindPattern;
+  name.required = true;
+  bind.required = true;
+  Key protocols =
+      switches<kProtocols, &Listener::protocols>("protocols", std::vector<std::string_view>{"h2", "h1"},
+                                                 "What is spoken here; a client that offers both by ALPN gets HTTP/2.");
+  protocols.min_items = 1;
+  table.keys = {
+      name,
+      bind,
+      protocols,
+      choice<kProxyHeaders, &Listener::proxy_protocol>(
+          "proxy_protocol", "off",
+          "Whether the peer is a load balancer that tells of the client in a PROXY protocol header. The address in it "
+          "then is the client's in logs, in `X-Forwarded-For` and for `trusted_proxies`: whoever can connect here can "
+          "name any address."),
+      integer<&Listener::max_connections>(
+          "max_connections", 0, {0, 10'000'000}, "",
+          "Client connections at once through this listener; more get a 503 with `Retry-After`. 0 = only "
+          "`server.max_connections` limits them."),
+  };
+  return table;
+}
+
 Table server_table() {
   Table table{.name = "server", .doc = "The client side: where DAO listens, and what a client may do."};
   table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::server>(draft); };
 
-  Key bind =
-      texts<parse_bind, &Server::bind>(Kind::text_or_list, "bind", kBindForm,
-                                       "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets the "
-                                       "kernel pick one.");
-  bind.fallback = std::vector<std::string_view>{"127.0.0.1:8080"};
+  Key bind = texts<parse_bind, &Server::bind>(
+      Kind::text_or_list, "bind", kBindForm,
+      "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets the kernel pick one. Short for "
+      "`[[server.listener]]` with nothing but a `bind`.");
+  bind.absent = "`127.0.0.1:8080`, or nothing if there is a `[[server.listener]]`";
   bind.min_items = 1;
   bind.max_items = kMaxItems;
   bind.unique_items = false;
@@ -162,6 +213,7 @@ Table server_table() {
           "Adds `details` to the `Proxy-Status` of DAO's own errors; tells clients about "
           "the inside."),
   };
+  table.tables = {listener_table()};
   return table;
 }
 

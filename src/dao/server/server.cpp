@@ -162,15 +162,15 @@ int Process::run() {
 bool Process::open_listeners() {
   listen_fds_.resize(worker_count_);
   std::vector<std::string> opened;
-  for (const config::Address& bind : config_->server.bind) {
-    auto sockets = open(bind, worker_count_);
+  for (const config::Listener& listener : config_->server.listeners) {
+    auto sockets = open(listener.address, worker_count_);
     if (!sockets) {
       log::error("cannot start", {{"reason", sockets.error()}});
       return false;
     }
     for (std::size_t i = 0; i < worker_count_; ++i) listen_fds_[i].push_back(sockets->fds[i]);
-    if (sockets->address.is_unix()) unix_paths_.push_back(bind.path);
-    log::info("listening", {{"address", sockets->address.text()}});
+    if (sockets->address.is_unix()) unix_paths_.push_back(listener.address.path);
+    log::info("listening", {{"listener", listener.name}, {"address", sockets->address.text()}});
   }
   if (config_->telemetry.prometheus_bind) {
     auto sockets = open(*config_->telemetry.prometheus_bind, 1);

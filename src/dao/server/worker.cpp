@@ -41,9 +41,21 @@ Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> li
       state_(loop_, config_, *this, shard, in_flight, lane, seed),
       limit_(limit) {
   const auto handler = [](void* context, int fd, const sockaddr* peer) {
-    static_cast<Worker*>(context)->accepted(fd, peer);
+    auto& entrance = *static_cast<Entrance*>(context);
+    entrance.worker.accepted(entrance, fd, peer);
   };
-  for (const int fd : listen_fds) acceptors_.push_back(std::make_unique<net::Acceptor>(loop_, fd, handler, this));
+  for (std::size_t i = 0; i < listen_fds.size(); ++i) {
+    const gate::Door door{.loop = loop_,
+                          .listener = config_->server.listeners[i],
+                          .settings = settings_,
+                          .buffers = state_.buffers,
+                          .handler = *this,
+                          .drain = drain_,
+                          .shard = shard};
+    entrances_.push_back(std::make_unique<Entrance>(*this, door, nullptr));
+    Entrance& entrance = *entrances_.back();
+    entrance.acceptor = std::make_unique<net::Acceptor>(loop_, listen_fds[i], handler, &entrance);
+  }
   for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
     // What needs no resolving is known from the start.
     const config::Url& url = config_->upstreams[i].url;
@@ -83,16 +95,16 @@ void Worker::drain() {
   loop_.post([this] {
     if (state_.draining) return;
     state_.draining = true;
-    for (const auto& acceptor : acceptors_) acceptor->close();
+    for (const auto& entrance : entrances_) entrance->acceptor->close();
     drain_.request(ErrorKind::draining);
   });
 }
 
-void Worker::accepted(int fd, const sockaddr* peer) {
+void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   state_.shard.worker().connections_accepted.add();
   ++connections_;
   if (limit_.enter()) {
-    loop_.spawn(serve(fd, net::Peer(peer)));
+    loop_.spawn(serve(entrance, fd, net::Peer(peer)));
     state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     return;
   }
@@ -109,15 +121,10 @@ void Worker::accepted(int fd, const sockaddr* peer) {
   }
 }
 
-rt::Task<> Worker::serve(int fd, net::Peer peer) {
-  {
-    http::h1::ServerConnection connection(
-        loop_, std::make_unique<net::SocketStream>(loop_, fd, net::SocketStream::Watch::when_needed), peer,
-        state_.buffers, settings_, *this, drain_);
-    state_.shard.worker().connections_active.add();
-    auto serving = connection.serve();
-    co_await std::move(serving);
-  }
+rt::Task<> Worker::serve(Entrance& entrance, int fd, net::Peer peer) {
+  state_.shard.worker().connections_active.add();
+  auto serving = gate::serve_connection(entrance.door, fd, peer);
+  co_await std::move(serving);
   state_.shard.worker().connections_active.subtract();
   limit_.leave();
   connection_ended();

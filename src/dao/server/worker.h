@@ -8,6 +8,7 @@
 
 #include "dao/base/clock.h"
 #include "dao/config/config.h"
+#include "dao/gate/serve_connection.h"
 #include "dao/http/h1/server_connection.h"
 #include "dao/net/listener.h"
 #include "dao/net/resolver.h"
@@ -22,7 +23,7 @@ namespace dao::server {
 
 class Worker final : private http::RequestHandler, private upstream::Connector {
  public:
-  // Takes ownership of `listen_fds`, one for each listener.
+  // Takes ownership of `listen_fds`, one for each of Server::listeners.
   Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
          sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed);
   ~Worker() override;
@@ -44,8 +45,15 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
 
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
 
-  void accepted(int fd, const sockaddr* peer);
-  rt::Task<> serve(int fd, net::Peer peer);
+  // A listener and who accepts from it.
+  struct Entrance {
+    Worker& worker;
+    gate::Door door;
+    std::unique_ptr<net::Acceptor> acceptor;
+  };
+
+  void accepted(Entrance& entrance, int fd, const sockaddr* peer);
+  rt::Task<> serve(Entrance& entrance, int fd, net::Peer peer);
   rt::Task<> refuse(int fd);
   rt::Task<> housekeeping();
   void connection_ended();
@@ -58,7 +66,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   ConnectionLimit& limit_;
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
   rt::Cancel drain_;
-  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  std::vector<std::unique_ptr<Entrance>> entrances_;
   std::size_t connections_ = 0;
   std::size_t refusals_ = 0;
   std::thread thread_;
