@@ -15,7 +15,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from lib import network, procs, proxies, scenarios, summary  # noqa: E402
+from lib import network, procs, protocols, proxies, scenarios, summary  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -26,7 +26,7 @@ def say(text):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = [*scenarios.NAMES, "syscalls"]
+    every = [*scenarios.NAMES, "syscalls", *protocols.SCENARIOS]
     parser.add_argument("--only", default=",".join(every), help="scenarios, default: %(default)s")
     parser.add_argument("--proxies", default="dao,nginx,haproxy,h2o,caddy", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=15, help="each round runs every cell once (15)")
@@ -168,6 +168,7 @@ def main():
                 running.popitem()[1].end()
             if "idle" in options.only:
                 run_idle(bench, started_kinds, folder, document["results"])
+            protocols.run(options, bench, [known[name] for name in wanted], folder, document["results"], say)
         finally:
             for proxy in running.values():
                 proxy.end()

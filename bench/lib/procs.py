@@ -82,14 +82,23 @@ def rss_bytes(pids):
     return total
 
 
+def run_ns(pids):
+    """CPU time of all threads, user and system."""
+    return _schedstat(pids, 0)
+
+
 def wait_ns(pids):
     """Time that threads were ready to run and did not: others had the CPU."""
+    return _schedstat(pids, 1)
+
+
+def _schedstat(pids, column):
     total = 0
     for pid in pids:
         try:
             for task in os.listdir(f"/proc/{pid}/task"):
                 with open(f"/proc/{pid}/task/{task}/schedstat") as schedstat:
-                    total += int(schedstat.read().split()[1])
+                    total += int(schedstat.read().split()[column])
         except OSError:
             continue
     return total

@@ -201,17 +201,20 @@ class Proxy:
 
     def _start(self, backend, cpu):
         port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        self._launch(self.kind.template.format(
+            port=port, backend=backend, folder=self.folder, idle=IDLE_SECONDS, connections=MAX_CONNECTIONS,
+            descriptors=procs.descriptor_limit(), user=self.kind.user), cpu)
+
+    def _launch(self, text, cpu):
         config = os.path.join(self.folder, "config")
         with open(config, "w") as file:
-            file.write(self.kind.template.format(
-                port=port, backend=backend, folder=self.folder, idle=IDLE_SECONDS, connections=MAX_CONNECTIONS,
-                descriptors=procs.descriptor_limit(), user=self.kind.user).lstrip())
-        self.address = f"127.0.0.1:{port}"
+            file.write(text.lstrip())
         environment = os.environ | self.kind.environment | {
             "HOME": self.folder, "XDG_CONFIG_HOME": self.folder, "XDG_DATA_HOME": self.folder}
         self.process = procs.start([part.format(config=config, folder=self.folder) for part in self.kind.command],
                                    cpu, self.log, cwd=self.folder, env=environment)
-        procs.wait_for(self._serves, 10, f"{self.name} answers at {self.address}")
+        procs.wait_for(self._serves, 10, f"{self.name} answers")
         self.pids = procs.tree(self.process.pid)
 
     def _serves(self):

@@ -1,7 +1,11 @@
 """From the measured rows to the figures that are shown: medians over rounds, ratios, verdicts on the goals."""
 from statistics import median
 
-from lib.scenarios import CLOSED, TITLES
+from lib.protocols import SCENARIOS as PROTOCOLS
+from lib.scenarios import CLOSED
+from lib.scenarios import TITLES as PLAIN_TITLES
+
+TITLES = PLAIN_TITLES | {name: scenario[0] for name, scenario in PROTOCOLS.items()}
 
 PEERS = ("nginx", "haproxy", "h2o", "caddy")
 
@@ -72,6 +76,11 @@ def tables(document):
                 lines.append([proxy, shown(get("cpu_us")), shown(ratio(results, scenario, proxy, peers, "cpu_us")),
                               shown(get("rps"), "{:.0f}"), *times, shown(mebi(get("rss_bytes")), "{:.1f}"),
                               shown(percent(get("cpu_share")), "{:.0f} %")])
+            elif scenario in PROTOCOLS:
+                header = ["proxy", "CPU µs", "ratio", "requests/s", "RSS MiB", "busy"]
+                lines.append([proxy, shown(get("cpu_us")), shown(ratio(results, scenario, proxy, peers, "cpu_us")),
+                              shown(get("rps"), "{:.0f}"), shown(mebi(get("rss_bytes")), "{:.1f}"),
+                              shown(percent(get("cpu_share")), "{:.0f} %")])
             elif scenario == "latency":
                 header = ["proxy", *percentiles, "added p50", "added p99", "added p99.9", "CPU µs", "sent/s"]
                 gains = [shown(added(results, proxy, f"{name}_us"), "{:.0f}") for name in ("p50", "p99", "p999")]
@@ -119,6 +128,10 @@ def verdicts(document):
         against("p99 over nginx's", scenario, ("nginx",), 1.00, "p99_us")
     against("CPU per request over the best peer's", "big16", PEERS, 0.90)
     against("CPU per request over the best peer's", "close32", PEERS, 0.90)
+    for scenario in ("h2_1", "h2_100", "h2_h2_1", "h2_h2_100"):
+        against("CPU per request over the best of nginx, HAProxy and h2o", scenario, ("nginx", "haproxy", "h2o"), 0.90)
+    against("CPU per request over the best peer's", "tls_h1", PEERS, 0.95)
+    against("CPU per handshake over the best peer's", "tls_full", PEERS, 1.00)
     if "idle" in results:
         each = median_of(results["idle"].get("dao", []), "bytes_per_connection")
         made.append((f"{TITLES['idle']}: memory of each", 2000, each, "bytes"))

@@ -298,7 +298,7 @@ Table telemetry_table() {
       path,
       choice<kAccessLogFormats, &AccessLog::format>("format", "json", "What a line looks like."),
       integer<&AccessLog::buffer_bytes>(
-          "buffer_bytes", 1 << 20, {4096, 1 << 30}, "bytes",
+          "buffer_bytes", 1 << 20, {65536, 1 << 30}, "bytes",
           "Lines waiting to be written, per worker; when it is full, lines are dropped and counted "
           "rather than requests delayed."),
   };

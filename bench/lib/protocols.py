@@ -1,0 +1,300 @@
+"""HTTP/2 and TLS through the proxies: what h2load asks of them, and what CPU that costs each.
+
+Every proxy listens three times: HTTP/2 in clear text (prior knowledge), and TLS with ALPN for HTTP/2 and HTTP/1.1. The
+backend speaks HTTP/1.1 (`bench_backend`), or HTTP/2 in clear text (nghttpd) for the proxies that can. A cell is a fixed
+number of requests; its CPU time is that of all of them, connecting included.
+"""
+import os
+import re
+import subprocess
+
+from lib import procs, proxies
+
+# name: (what it is, listener, arguments of h2load, requests for each second of a cell, HTTP/2 to the backend)
+SCENARIOS = {
+    "h2_1": ("HTTP/2 to HTTP/1.1, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"], 30000, False),
+    "h2_100": ("HTTP/2 to HTTP/1.1, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"], 50000, False),
+    "h2_h2_1": ("HTTP/2 to HTTP/2, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"], 30000, True),
+    "h2_h2_100": ("HTTP/2 to HTTP/2, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"], 50000, True),
+    "tls_h1": ("TLS, HTTP/1.1 kept alive, small GET, 32 connections", "tls", ["--h1", "-c32"], 40000, False),
+    "tls_full": ("TLS, a full handshake for each request, 800 connections", "tls", ["--h1", "-c800"], 0, False),
+}
+HANDSHAKES = 800
+
+NGINX = """
+daemon off;
+worker_processes 1;
+{user}
+worker_rlimit_nofile {descriptors};
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.error warn;
+events {{ worker_connections 12000; }}
+http {{
+  access_log off;
+  server_tokens off;
+  keepalive_timeout {idle}s;
+  keepalive_requests 1000000000;
+  ssl_certificate {certificate};
+  ssl_certificate_key {key};
+  ssl_session_cache shared:SSL:10m;
+  client_body_temp_path {folder}/nginx_body;
+  proxy_temp_path {folder}/nginx_proxy;
+  fastcgi_temp_path {folder}/nginx_fastcgi;
+  uwsgi_temp_path {folder}/nginx_uwsgi;
+  scgi_temp_path {folder}/nginx_scgi;
+  upstream backend {{
+    server {backend};
+    keepalive 256;
+    keepalive_requests 1000000000;
+    keepalive_timeout {idle}s;
+  }}
+  server {{
+    listen 127.0.0.1:{h2c} http2 reuseport backlog=4096;
+    listen 127.0.0.1:{tls} ssl http2 reuseport backlog=4096;
+    location / {{
+      proxy_pass http://backend;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+    }}
+  }}
+}}
+"""
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 10100
+  no strict-limits
+  tune.ssl.default-dh-param 2048
+defaults
+  mode http
+  timeout connect 5s
+  timeout client {idle}s
+  timeout server 60s
+  timeout http-request 10s
+  timeout http-keep-alive {idle}s
+  option forwardfor
+  http-reuse always
+frontend in
+  bind 127.0.0.1:{h2c} proto h2 backlog 4096
+  bind 127.0.0.1:{tls} ssl crt {pem} alpn h2,http/1.1 backlog 4096
+  default_backend out
+backend out
+  server backend {backend} pool-max-conn 256 {haproxy_proto}
+"""
+
+H2O = """
+num-threads: 1
+http1-request-timeout: {idle}
+http2-idle-timeout: {idle}
+error-log: {folder}/h2o.error
+pid-file: {folder}/h2o.pid
+{user}
+listen:
+  host: 127.0.0.1
+  port: {h2c}
+listen:
+  host: 127.0.0.1
+  port: {tls}
+  ssl:
+    certificate-file: {certificate}
+    key-file: {key}
+hosts:
+  default:
+    paths:
+      "/":
+        proxy.reverse.url: "http://{backend}"
+        proxy.preserve-host: ON
+        proxy.timeout.keepalive: 60000
+"""
+
+CADDY = """
+{{
+  admin off
+  auto_https off
+  grace_period 1s
+  log {{
+    level ERROR
+  }}
+  servers {{
+    protocols h1 h2 h2c
+    timeouts {{
+      idle {idle}s
+    }}
+  }}
+}}
+(backend) {{
+  bind 127.0.0.1
+  reverse_proxy {caddy_scheme}{backend} {{
+    transport http {{
+      versions {caddy_versions}
+      keepalive 60s
+      keepalive_idle_conns 256
+      keepalive_idle_conns_per_host 256
+    }}
+  }}
+}}
+http://:{h2c} {{
+  import backend
+}}
+https://:{tls} {{
+  import backend
+  tls {certificate} {key}
+}}
+"""
+
+DAO = """
+[server]
+bind = []
+workers = 1
+max_connections = 10100
+idle_timeout_ms = {idle}000
+[[server.listener]]
+name = "h2c"
+bind = "127.0.0.1:{h2c}"
+[[server.listener]]
+name = "tls"
+bind = "127.0.0.1:{tls}"
+[[server.listener.tls.certificates]]
+cert = "{certificate}"
+key = "{key}"
+[telemetry]
+prometheus_bind = "127.0.0.1:0"
+[telemetry.access_log]
+path = "{folder}/access.log"
+format = "json"
+[[routes.rule]]
+name = "bench"
+[[routes.rule.upstreams]]
+name = "backend"
+url = "{dao_scheme}://{backend}"
+"""
+
+TEMPLATES = {"dao": DAO, "nginx": NGINX, "haproxy": HAPROXY, "h2o": H2O, "caddy": CADDY}
+H2_BACKEND = ("dao", "haproxy", "caddy")  # those of them that speak HTTP/2 to a backend
+
+
+class Certificate:
+    """A self-signed P-256 certificate for localhost."""
+
+    def __init__(self, folder):
+        self.path, self.key, self.pem = (os.path.join(folder, name) for name in ("cert.pem", "key.pem", "both.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-out", self.path, "-keyout", self.key], check=True, capture_output=True)
+        with open(self.pem, "w") as both:
+            for part in (self.path, self.key):
+                with open(part) as file:
+                    both.write(file.read())
+
+
+class Proxy(proxies.Proxy):
+    """A proxy with the listeners of this module."""
+
+    def __init__(self, kind, backend, h2_backend, certificate, folder, cpu):
+        self.certificate, self.h2_backend = certificate, h2_backend
+        super().__init__(kind, backend, folder, cpu)
+
+    def _start(self, backend, cpu):
+        self.ports = {"h2c": proxies.free_port(), "tls": proxies.free_port()}
+        h2 = self.h2_backend
+        self._launch(TEMPLATES[self.kind.name].format(
+            **self.ports, backend=backend, folder=self.folder, idle=proxies.IDLE_SECONDS, user=self.kind.user,
+            descriptors=procs.descriptor_limit(), certificate=self.certificate.path, key=self.certificate.key,
+            pem=self.certificate.pem, haproxy_proto="proto h2" if h2 else "", caddy_scheme="h2c://" if h2 else "",
+            caddy_versions="h2c" if h2 else "1.1", dao_scheme="h2c" if h2 else "http"), cpu)
+
+    def url(self, listener):
+        return f"{'https' if listener == 'tls' else 'http'}://localhost:{self.ports[listener]}/small"
+
+    def _serves(self):
+        if self.process.poll() is not None:
+            raise ChildProcessError(f"exit status {self.process.returncode}")
+        return all(h2load(self.url(listener), ["-c1"], 1)["succeeded"] == 1 for listener in self.ports)
+
+
+def h2load(url, arguments, requests, cpu=None):
+    """What h2load said: requests that succeeded, and seconds."""
+    command = ["h2load", *arguments, f"-n{requests}", url]
+    if cpu is not None:
+        command = ["taskset", "-c", str(cpu), *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    counts = re.search(r"(\d+) total, .*?(\d+) succeeded, (\d+) failed", done.stdout)
+    finished = re.search(r"finished in ([\d.]+)(us|ms|s)", done.stdout)
+    good = re.search(r"status codes: (\d+) 2xx", done.stdout)
+    if not (counts and finished and good):
+        return {"succeeded": 0, "seconds": 0.0}
+    scale = {"us": 1e-6, "ms": 1e-3, "s": 1.0}[finished.group(2)]
+    return {"succeeded": int(good.group(1)), "seconds": float(finished.group(1)) * scale}
+
+
+def measure(scenario, proxy, cpu, seconds):
+    """One cell."""
+    _, listener, arguments, per_second, _ = SCENARIOS[scenario]
+    requests = int(per_second * seconds) or HANDSHAKES
+    pids = procs.tree(proxy.process.pid)
+    before, waited = procs.run_ns(pids), procs.wait_ns(pids)
+    result = h2load(proxy.url(listener), arguments, requests, cpu)
+    spent = procs.run_ns(pids) - before
+    proxy.tidy()
+    problems = [] if result["succeeded"] == requests else [f"{requests - result['succeeded']} of {requests} failed"]
+    took = result["seconds"] or 1.0
+    return {"valid": not problems, "problems": problems, "requests": requests, "rps": requests / took,
+            "cpu_us": spent / 1e3 / requests, "cpu_share": spent / 1e9 / took, "rss_bytes": procs.rss_bytes(pids),
+            "cpu_wait": (procs.wait_ns(pids) - waited) / 1e9 / took}
+
+
+def start_h2_backend(cpu, folder):
+    """nghttpd with one small file; (process, address)."""
+    root = os.path.join(folder, "files")
+    os.makedirs(root, exist_ok=True)
+    with open(os.path.join(root, "small"), "w") as file:
+        file.write("x" * 128)
+    port = proxies.free_port()
+    log = os.path.join(folder, "nghttpd.log")
+    process = procs.start(["nghttpd", "--no-tls", "-d", root, str(port)], cpu, log)
+    address = f"127.0.0.1:{port}"
+    procs.wait_for(lambda: h2load(f"http://{address}/small", ["-c1"], 1)["succeeded"] == 1, 10, "nghttpd answers")
+    return process, address
+
+
+def run(options, bench, kinds, folder, results, say):
+    """All rounds of the scenarios that were asked for."""
+    names = [name for name in SCENARIOS if name in options.only]
+    if not names:
+        return
+    certificate = Certificate(folder)
+    backend, h2_address = start_h2_backend(bench.load_cpu, folder)
+    running = {False: {}, True: {}}
+    try:
+        for h2 in {SCENARIOS[name][4] for name in names}:
+            for kind in kinds:
+                if h2 and kind.name not in H2_BACKEND:
+                    continue
+                try:
+                    running[h2][kind.name] = Proxy(kind, h2_address if h2 else bench.backend, h2, certificate,
+                                                   os.path.join(folder, "h2" if h2 else "tls"), bench.proxy_cpu)
+                except RuntimeError as failure:
+                    say(f"!! left out: {failure}")
+        for number in range(options.rounds):
+            for index, scenario in enumerate(names):
+                measured = running[SCENARIOS[scenario][4]]
+                order = list(measured)
+                by = (number + index) % max(1, len(order))
+                cells = results.setdefault(scenario, {name: [] for name in order})
+                told = []
+                for name in order[by:] + order[:by]:
+                    row = measure(scenario, measured[name], bench.load_cpu, options.seconds)
+                    cells[name].append(row)
+                    told.append(f"{name} {row['cpu_us']:.1f}" if row["valid"] else f"{name} INVALID")
+                    for problem in row["problems"]:
+                        say(f"!! {scenario} {name}: {problem}")
+                say(f"round {number + 1}/{options.rounds} {scenario:9} cpu µs: {', '.join(told)}")
+    finally:
+        for group in running.values():
+            for proxy in group.values():
+                proxy.end()
+        procs.end(backend)
