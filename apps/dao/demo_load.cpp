@@ -59,12 +59,11 @@ rt::Task<bool> ask(rt::Loop& loop, http::h1::ClientConnection& connection, std::
     if (!read) co_return false;
   } while (response.status < 200);
   connection.start_body(response, limits);
-  while (!connection.body().ended()) {
-    auto reading = connection.body().read(deadline, ErrorKind::timeout_body, &cancel);
-    const Result<http::BodyPiece> piece = co_await std::move(reading);
+  for (Result<http::BodyPiece> piece = http::BodyPiece{}; !piece->last;) {
+    auto reading = connection.read_body(deadline, &cancel);
+    piece = co_await std::move(reading);
     if (!piece) co_return false;
   }
-  connection.body().release_piece();
   co_return connection.reusable(response);
 }
 
