@@ -70,6 +70,7 @@ struct Server {
   // Never empty. First those of `bind`, named "1", "2", …, then those of [[server.listener]].
   std::vector<Listener> listeners;
   std::uint32_t workers = 0;        // 0 = one per CPU
+  std::uint32_t busy_poll_us = 0;   // 0 = off
   std::size_t max_connections = 0;  // 0 = derived from the limit on file descriptors
   std::size_t target_max_bytes = 0;
   std::size_t header_max_bytes = 0;

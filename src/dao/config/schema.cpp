@@ -178,6 +178,10 @@ Table server_table() {
   table.keys = {
       bind,
       integer<&Server::workers>("workers", 0, {0, 1024}, "", "Worker threads; 0 = one per CPU."),
+      integer<&Server::busy_poll_us>(
+          "busy_poll_us", 0, {0, 1000}, "microseconds",
+          "How long a worker looks for more events before it sleeps: answers under light load come sooner, and its CPU "
+          "is busier. 0 = sleeps at once."),
       integer<&Server::max_connections>(
           "max_connections", 0, {0, 10'000'000}, "",
           "Client connections at once; more get a 503 with `Retry-After`. 0 = as many as the "

@@ -85,10 +85,21 @@ int EpollLoop::wait_timeout_ms() const {
   return static_cast<int>(((left < kLongest ? left : kLongest).count() + 999'999) / 1'000'000);
 }
 
+int EpollLoop::wait(epoll_event* events) {
+  if (busy_poll_ > Nanoseconds::zero() && wait_timeout_ms() != 0) {
+    const Instant sleep_at = precise_now() + busy_poll_;
+    do {
+      const int count = epoll_wait(epoll_fd_, events, kBatch, 0);
+      if (count != 0) return count;
+    } while (precise_now() < sleep_at);
+  }
+  return epoll_wait(epoll_fd_, events, kBatch, wait_timeout_ms());
+}
+
 void EpollLoop::run() {
   epoll_event events[kBatch];
   while (!stopping()) {
-    const int count = epoll_wait(epoll_fd_, events, kBatch, wait_timeout_ms());
+    const int count = wait(events);
     if (count < 0 && errno != EINTR) {
       std::perror("dao: epoll_wait");
       std::abort();

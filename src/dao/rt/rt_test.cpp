@@ -195,5 +195,26 @@ TEST(EpollLoop, MessagesFromOtherThreadsArriveInOrder) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
 }
 
+TEST(EpollLoop, ABusyLoopHearsOfEverything) {
+  const SystemClock clock;
+  EpollLoop loop(clock);
+  loop.set_busy_poll(milliseconds(1));
+  bool slept = false;
+  auto sleeper = [&]() -> Task<> {
+    const Wake wake = co_await sleep_until(loop, loop.now() + milliseconds(5));
+    slept = wake == Wake::timed_out;
+    loop.request_stop();
+  };
+  loop.spawn(sleeper());
+  int messages = 0;
+  std::thread sender([&] {
+    for (int i = 0; i < 10; ++i) loop.post([&messages] { ++messages; });
+  });
+  loop.run();
+  sender.join();
+  EXPECT_TRUE(slept);
+  EXPECT_EQ(messages, 10);
+}
+
 }  // namespace
 }  // namespace dao::rt

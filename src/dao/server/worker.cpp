@@ -40,6 +40,7 @@ Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> li
       settings_(settings_of(config_->server)),
       state_(loop_, config_, *this, shard, in_flight, lane, seed),
       limit_(limit) {
+  loop_.set_busy_poll(std::chrono::microseconds(config_->server.busy_poll_us));
   const auto handler = [](void* context, int fd, const sockaddr* peer) {
     auto& entrance = *static_cast<Entrance*>(context);
     entrance.worker.accepted(entrance, fd, peer);
