@@ -28,7 +28,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = [*scenarios.NAMES, "syscalls", *protocols.SCENARIOS]
     parser.add_argument("--only", default=",".join(every), help="scenarios, default: %(default)s")
-    parser.add_argument("--proxies", default="dao,nginx,haproxy,h2o,caddy", help="default: %(default)s")
+    parser.add_argument("--proxies", default="dao,dao-polling,nginx,haproxy,h2o,caddy", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=15, help="each round runs every cell once (15)")
     parser.add_argument("--seconds", type=float, default=0.6,
                         help="measured time of a cell, after 0.3 s of warm-up (0.6)")
@@ -67,10 +67,11 @@ def run_rounds(options, bench, running, results):
     names = [name for name in scenarios.NAMES if name in options.only and name != "idle"]
     for number in range(options.rounds):
         for index, scenario in enumerate(names):
+            taking_part = [name for name in running if name != proxies.POLLING or scenario in ("small1", "latency")]
             latency = scenario == "latency"
             load = scenarios.LATENCY[1] if latency else scenarios.CLOSED[scenario][1]
             shown = "p50_us" if latency else "cpu_us"
-            measured = [*running, *(bench.baselines if latency else [])]
+            measured = [*taking_part, *(bench.baselines if latency else [])]
             order = rotated(measured, number + index)
             cells = results.setdefault(scenario, {name: [] for name in measured})
             told = []
@@ -162,13 +163,14 @@ def main():
                     say(f"!! left out: {failure}")
             run_rounds(options, bench, running, document["results"])
             if "syscalls" in options.only:
-                document["syscalls"] = run_syscalls(bench, running)
-            started_kinds = [proxy.kind for proxy in running.values()]
+                document["syscalls"] = run_syscalls(
+                    bench, {name: proxy for name, proxy in running.items() if name != proxies.POLLING})
+            started_kinds = [proxy.kind for name, proxy in running.items() if name != proxies.POLLING]
             while running:
                 running.popitem()[1].end()
             if "idle" in options.only:
                 run_idle(bench, started_kinds, folder, document["results"])
-            protocols.run(options, bench, [known[name] for name in wanted], folder, document["results"], say)
+            protocols.run(options, bench, [known[name] for name in wanted if name != proxies.POLLING], folder, document["results"], say)
         finally:
             for proxy in running.values():
                 proxy.end()
