@@ -38,6 +38,12 @@ std::string_view name_of(ErrorKind kind) {
       return "dns_timeout";
     case ErrorKind::dns_error:
       return "dns_error";
+    case ErrorKind::tls_protocol:
+      return "tls_protocol";
+    case ErrorKind::tls_certificate:
+      return "tls_certificate";
+    case ErrorKind::tls_alert:
+      return "tls_alert";
     case ErrorKind::malformed:
       return "malformed";
     case ErrorKind::head_too_large:
@@ -56,6 +62,8 @@ std::string_view name_of(ErrorKind kind) {
       return "method_not_allowed";
     case ErrorKind::unexpected_upgrade:
       return "unexpected_upgrade";
+    case ErrorKind::misdirected:
+      return "misdirected";
     case ErrorKind::incomplete:
       return "incomplete";
     case ErrorKind::no_route:

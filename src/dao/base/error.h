@@ -39,6 +39,10 @@ enum class ErrorKind : std::uint8_t {
   // names
   dns_timeout,
   dns_error,
+  // TLS
+  tls_protocol,     // the handshake or a record broke the rules, or nothing was found in common
+  tls_certificate,  // the peer's certificate is missing, or was not accepted by us
+  tls_alert,        // the peer ended it with an alert
   // protocol
   malformed,           // RFC 9112 violated, or open to two readings
   head_too_large,      // 431
@@ -49,6 +53,7 @@ enum class ErrorKind : std::uint8_t {
   expectation,         // 417
   method_not_allowed,  // 405
   unexpected_upgrade,  // 101 nobody asked for
+  misdirected,         // 421
   incomplete,          // message cut short
   // DAO's own answers
   no_route,

@@ -62,7 +62,7 @@ void SocketStream::arm_soon(bool wanted) {
   loop_.timers().schedule(arm_timer_, loop_.now() + kArmDelay);
 }
 
-Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop, const SocketAddress& to) {
+Result<int> SocketStream::begin_connect(const SocketAddress& to) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::io, .sys_errno = errno, .detail = "socket"});
@@ -78,7 +78,13 @@ Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop,
     close(fd);
     return std::unexpected(error);
   }
-  auto stream = std::make_unique<SocketStream>(loop, fd);
+  return fd;
+}
+
+Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop, const SocketAddress& to) {
+  const Result<int> fd = begin_connect(to);
+  if (!fd) return std::unexpected(fd.error());
+  auto stream = std::make_unique<SocketStream>(loop, *fd);
   if (!stream->ok()) {
     return std::unexpected(
         Error{.origin = Origin::us, .kind = ErrorKind::io, .sys_errno = ENOMEM, .detail = "epoll_ctl"});

@@ -10,7 +10,7 @@
 
 namespace dao::net {
 
-class SocketStream final : public Stream, private rt::IoSource {
+class SocketStream : public Stream, private rt::IoSource {
  public:
   enum class Watch : std::uint8_t {
     at_once,
@@ -23,6 +23,8 @@ class SocketStream final : public Stream, private rt::IoSource {
   // Starts to connect. On success the stream may still be connecting: writes say would_block until it is connected, or
   // fail with what connect failed with.
   static Result<std::unique_ptr<SocketStream>> connect(rt::EpollLoop& loop, const SocketAddress& to);
+  // The descriptor of such a stream, for a stream of another kind.
+  static Result<int> begin_connect(const SocketAddress& to);
   ~SocketStream() override;
 
   // False when the kernel refused to watch the socket: nobody would be told of anything.
@@ -36,7 +38,10 @@ class SocketStream final : public Stream, private rt::IoSource {
   bool idle_and_open() override;
   void shutdown_write() override;
   // Closes with a reset, so that the peer cannot take a message that was cut short for a complete one.
-  void abort();
+  virtual void abort();
+
+ protected:
+  void on_events(std::uint32_t epoll_events) override;
 
  private:
   // How long an exchange may take before its client is watched for going away.
@@ -45,7 +50,6 @@ class SocketStream final : public Stream, private rt::IoSource {
     SocketStream* stream = nullptr;
   };
 
-  void on_events(std::uint32_t epoll_events) override;
   void arm() override;
   void arm_soon(bool wanted) override;
 

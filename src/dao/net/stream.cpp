@@ -4,6 +4,10 @@
 
 namespace dao::net {
 
+Error Stream::error_of(const IoResult& result, Origin origin) const {
+  return io_error(origin, result.sys_errno);
+}
+
 Error io_error(Origin origin, int sys_errno) {
   ErrorKind kind = ErrorKind::io;
   switch (sys_errno) {

@@ -28,6 +28,8 @@ struct IoResult {
   std::size_t bytes = 0;  // ok
 };
 
+struct TlsFacts;
+
 class Stream {
  public:
   Stream() = default;
@@ -43,6 +45,10 @@ class Stream {
   virtual IoResult try_write(std::span<const iovec> pieces) = 0;
   // Bytes that were written and that the peer has not taken yet. One system call.
   [[nodiscard]] virtual std::size_t unread_by_peer() const = 0;
+  // What `result` (failed) of a read or write means. `origin` is the side the stream leads to.
+  [[nodiscard]] virtual Error error_of(const IoResult& result, Origin origin) const;
+  // What was agreed with the peer about the connection's security; null without TLS.
+  [[nodiscard]] virtual const TlsFacts* tls() const { return nullptr; }
   // For an idle connection: nothing to read and not closed, as the kernel sees it at this moment. One system call.
   virtual bool idle_and_open() = 0;
   // The peer will read the end of the stream after what was written. Reading goes on.

@@ -110,6 +110,7 @@ void EpollLoop::run() {
     timers().advance(now());
     run_ready();
   }
+  stopped();
 }
 
 }  // namespace dao::rt

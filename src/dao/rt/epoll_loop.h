@@ -45,7 +45,7 @@ class EpollLoop final : public Loop {
   // Any thread: runs `message` on this loop's thread, in order of posting.
   void post(std::function<void()> message);
 
-  // Until stop(); then returns after the current batch.
+  // Until stop(); then returns after the current batch. May be called again.
   void run() override;
   // Any thread.
   void request_stop();

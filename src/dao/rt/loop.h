@@ -51,6 +51,7 @@ class Loop {
   }
   [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  void stopped() { stopping_ = false; }  // run() may be called again
 
  private:
   static constexpr Nanoseconds kWallRefresh = std::chrono::milliseconds(100);

@@ -17,7 +17,7 @@ std::optional<Result<std::size_t>> try_read_some(net::Stream& stream, std::span<
     case net::IoStatus::end:
       return std::size_t{0};
     case net::IoStatus::failed:
-      return std::unexpected(net::io_error(origin, result.sys_errno));
+      return std::unexpected(stream.error_of(result, origin));
     case net::IoStatus::would_block:
       break;
   }
@@ -48,7 +48,7 @@ Result<bool> try_write_all(net::Stream& stream, std::span<iovec>& pieces, Origin
     const net::IoResult result = stream.try_write(pieces);
     if (result.status == net::IoStatus::would_block) return false;
     if (result.status == net::IoStatus::failed) {
-      return std::unexpected(net::io_error(origin, result.sys_errno).with_sent(any_sent ? Sent::maybe : Sent::nothing));
+      return std::unexpected(stream.error_of(result, origin).with_sent(any_sent ? Sent::maybe : Sent::nothing));
     }
     any_sent = true;
     std::size_t left = result.bytes;

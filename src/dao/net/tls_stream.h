@@ -1,0 +1,92 @@
+// A socket that speaks TLS (OpenSSL) once it was told to; until then it is a plain SocketStream, so that what comes
+// before TLS on the same connection (a PROXY header) passes through it too.
+//
+// The rules of SocketStream hold: OpenSSL reads and writes through SocketStream's own non-blocking calls, so a read is
+// attempted only after an edge. Records of one try_write leave in one system call, up to kBatchRecords of them.
+//
+// Memory of an idle connection: OpenSSL's state, no record buffer. Of one whose peer does not read: what was encrypted
+// and not sent, at most kBatchRecords records (about 66 KiB).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dao/net/socket_stream.h"
+#include "dao/net/tls_context.h"
+#include "dao/net/tls_facts.h"
+#include "dao/rt/task.h"
+
+namespace dao::net {
+
+class TlsStream final : public SocketStream {
+ public:
+  using SocketStream::SocketStream;
+  // Starts to connect, and to speak TLS as a client when that has succeeded: writes say would_block until the handshake
+  // is over, or fail with what it failed with, so the handshake is a part of connecting for whoever writes first.
+  // `session` (may be null) is used and renewed.
+  static Result<std::unique_ptr<TlsStream>> connect(rt::EpollLoop& loop, const SocketAddress& to,
+                                                    const TlsClientContext& context,
+                                                    std::shared_ptr<TlsSessionSlot> session);
+  ~TlsStream() override;
+
+  // The server's handshake. Nothing of TLS is held before the client has sent something; `context` must live until
+  // then, and what its callbacks refer to until the handshake is over. Errors: origin client; tls_protocol,
+  // tls_certificate, tls_alert, closed, reset, timeout_head, or cancelled.
+  rt::Task<Result<>> accept(rt::Loop& loop, SSL_CTX* context, Instant deadline, rt::Cancel* cancel);
+  // The client's handshake after connect(), for whoever must know its outcome before writing. Errors: origin backend;
+  // as above, and those of connecting; timeout_connect.
+  rt::Task<Result<>> finish_connect(rt::Loop& loop, Instant deadline, rt::Cancel* cancel);
+
+  // Null before the handshake is over.
+  [[nodiscard]] const TlsFacts* tls() const override { return handshaken_ ? &facts_ : nullptr; }
+
+  IoResult try_read(std::span<char> into) override;
+  [[nodiscard]] bool may_read() const override { return pending_ || SocketStream::may_read(); }
+  IoResult try_write(std::span<const iovec> pieces) override;
+  [[nodiscard]] std::size_t unread_by_peer() const override;
+  bool idle_and_open() override;
+  // Says goodbye in TLS, then closes this direction of the socket.
+  void shutdown_write() override;
+  void abort() override;
+  [[nodiscard]] Error error_of(const IoResult& result, Origin origin) const override;
+
+  // For TlsClientContext: OpenSSL's callback for a new session.
+  static int keep_session(SSL* ssl, SSL_SESSION* session);
+
+ private:
+  friend struct TlsSocketBio;
+  // Reads of the socket within one call of OpenSSL; and calls in a row that read whole messages and no data: with more
+  // of them the peer is only keeping us busy.
+  static constexpr int kReadsPerCall = 4;
+  static constexpr int kQuietCalls = 16;
+
+  bool begin(SSL_CTX* context, bool server);
+  // ok: the handshake is over.
+  IoResult step_handshake();
+  void note_facts(bool server);
+  IoResult fail(int ssl_error);
+  // What is left of earlier writes. ok: nothing is left.
+  IoResult send_unsent();
+  void say_goodbye();
+  void on_events(std::uint32_t epoll_events) override;
+
+  SslPtr ssl_;
+  std::shared_ptr<TlsSessionSlot> session_;
+  TlsFacts facts_;
+  Error failure_;          // kind none: alive
+  std::string unsent_;     // encrypted, not taken by the kernel
+  std::size_t ahead_ = 0;  // plain bytes in unsent_ that the writer was not told of: it comes back for them
+  int reads_left_ = 0;
+  int quiet_calls_ = 0;
+  int last_errno_ = 0;  // of the socket, where OpenSSL failed because of it
+  bool handshaken_ = false;
+  bool pending_ = false;  // OpenSSL may have something to read without the socket
+  bool ended_ = false;    // the peer said goodbye
+  bool batching_ = false;
+  bool read_wants_write_ = false;
+  bool write_wants_read_ = false;
+  bool said_goodbye_ = false;
+};
+
+}  // namespace dao::net
