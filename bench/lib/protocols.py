@@ -1,25 +1,44 @@
-"""HTTP/2 and TLS through the proxies: what h2load asks of them, and what CPU that costs each.
+"""HTTP/2, TLS and WebSocket through the proxies, and what CPU that costs each.
 
-Every proxy listens three times: HTTP/2 in clear text (prior knowledge), and TLS with ALPN for HTTP/2 and HTTP/1.1. The
-backend speaks HTTP/1.1 (`bench_backend`), or HTTP/2 in clear text (nghttpd) for the proxies that can. A cell is a fixed
-number of requests; its CPU time is that of all of them, connecting included.
+Every proxy listens three times: HTTP/2 in clear text (prior knowledge), TLS with ALPN for HTTP/2 and HTTP/1.1, and
+HTTP/1.1 in clear text for WebSocket. The backend is `bench_backend` (HTTP/1.1), nghttpd (HTTP/2 in clear text, for the
+proxies that can) or `ws_echo`. A cell of h2load is a fixed number of requests; its CPU time is that of all of them,
+connecting included. A cell of `ws_echo` is a fixed time after a warm-up.
 """
+import json
 import os
 import re
 import subprocess
+from typing import NamedTuple
 
-from lib import procs, proxies
+from lib import procs, proxies, scenarios
 
-# name: (what it is, listener, arguments of h2load, requests for each second of a cell, HTTP/2 to the backend)
-SCENARIOS = {
-    "h2_1": ("HTTP/2 to HTTP/1.1, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"], 30000, False),
-    "h2_100": ("HTTP/2 to HTTP/1.1, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"], 50000, False),
-    "h2_h2_1": ("HTTP/2 to HTTP/2, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"], 30000, True),
-    "h2_h2_100": ("HTTP/2 to HTTP/2, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"], 50000, True),
-    "tls_h1": ("TLS, HTTP/1.1 kept alive, small GET, 32 connections", "tls", ["--h1", "-c32"], 40000, False),
-    "tls_full": ("TLS, a full handshake for each request, 800 connections", "tls", ["--h1", "-c800"], 0, False),
-}
+
+class Scenario(NamedTuple):
+    title: str
+    listener: str
+    arguments: list  # of h2load or ws_echo
+    backend: str = "h1"
+    per_second: int = 0  # requests for each second of a cell
+
+
 HANDSHAKES = 800
+SCENARIOS = {
+    "h2_1": Scenario("HTTP/2 to HTTP/1.1, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"],
+                     per_second=30000),
+    "h2_100": Scenario("HTTP/2 to HTTP/1.1, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"],
+                       per_second=50000),
+    "h2_h2_1": Scenario("HTTP/2 to HTTP/2, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"], "h2",
+                        30000),
+    "h2_h2_100": Scenario("HTTP/2 to HTTP/2, small GET, 4 connections of 100 streams", "h2c", ["-c4", "-m100"], "h2",
+                          50000),
+    "tls_h1": Scenario("TLS, HTTP/1.1 kept alive, small GET, 32 connections", "tls", ["--h1", "-c32"],
+                       per_second=40000),
+    "tls_full": Scenario(f"TLS, a full handshake for each request, {HANDSHAKES} connections", "tls",
+                         ["--h1", f"-c{HANDSHAKES}"]),
+    "ws_125": Scenario("WebSocket echo, 125 bytes, 32 connections", "ws", ["--bytes", "125"], "ws"),
+    "ws_64k": Scenario("WebSocket echo, 64 kB, 32 connections", "ws", ["--bytes", "65536"], "ws"),
+}
 
 NGINX = """
 daemon off;
@@ -60,6 +79,16 @@ http {{
       proxy_set_header X-Forwarded-Proto $scheme;
     }}
   }}
+  server {{
+    listen 127.0.0.1:{ws} reuseport backlog=4096;
+    location / {{
+      proxy_pass http://backend;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_set_header Host $http_host;
+    }}
+  }}
 }}
 """
 
@@ -75,12 +104,14 @@ defaults
   timeout client {idle}s
   timeout server 60s
   timeout http-request 10s
+  timeout tunnel {idle}s
   timeout http-keep-alive {idle}s
   option forwardfor
   http-reuse always
 frontend in
   bind 127.0.0.1:{h2c} proto h2 backlog 4096
   bind 127.0.0.1:{tls} ssl crt {pem} alpn h2,http/1.1 backlog 4096
+  bind 127.0.0.1:{ws} backlog 4096
   default_backend out
 backend out
   server backend {backend} pool-max-conn 256 {haproxy_proto}
@@ -98,6 +129,9 @@ listen:
   port: {h2c}
 listen:
   host: 127.0.0.1
+  port: {ws}
+listen:
+  host: 127.0.0.1
   port: {tls}
   ssl:
     certificate-file: {certificate}
@@ -108,6 +142,7 @@ hosts:
       "/":
         proxy.reverse.url: "http://{backend}"
         proxy.preserve-host: ON
+        proxy.websocket: ON
         proxy.timeout.keepalive: 60000
 """
 
@@ -137,7 +172,7 @@ CADDY = """
     }}
   }}
 }}
-http://:{h2c} {{
+http://:{h2c}, http://:{ws} {{
   import backend
 }}
 https://:{tls} {{
@@ -156,6 +191,9 @@ idle_timeout_ms = {idle}000
 name = "h2c"
 bind = "127.0.0.1:{h2c}"
 [[server.listener]]
+name = "ws"
+bind = "127.0.0.1:{ws}"
+[[server.listener]]
 name = "tls"
 bind = "127.0.0.1:{tls}"
 [[server.listener.tls.certificates]]
@@ -173,6 +211,7 @@ name = "backend"
 url = "{dao_scheme}://{backend}"
 """
 
+LISTENERS = ("h2c", "tls", "ws")
 TEMPLATES = {"dao": DAO, "nginx": NGINX, "haproxy": HAPROXY, "h2o": H2O, "caddy": CADDY}
 H2_BACKEND = ("dao", "haproxy", "caddy")  # those of them that speak HTTP/2 to a backend
 
@@ -194,13 +233,13 @@ class Certificate:
 class Proxy(proxies.Proxy):
     """A proxy with the listeners of this module."""
 
-    def __init__(self, kind, backend, h2_backend, certificate, folder, cpu):
-        self.certificate, self.h2_backend = certificate, h2_backend
+    def __init__(self, kind, speaks, backend, certificate, tools, folder, cpu):
+        self.speaks, self.certificate, self.tools = speaks, certificate, tools
         super().__init__(kind, backend, folder, cpu)
 
     def _start(self, backend, cpu):
-        self.ports = {"h2c": proxies.free_port(), "tls": proxies.free_port()}
-        h2 = self.h2_backend
+        self.ports = {listener: proxies.free_port() for listener in LISTENERS}
+        h2 = self.speaks == "h2"
         self._launch(TEMPLATES[self.kind.name].format(
             **self.ports, backend=backend, folder=self.folder, idle=proxies.IDLE_SECONDS, user=self.kind.user,
             descriptors=procs.descriptor_limit(), certificate=self.certificate.path, key=self.certificate.key,
@@ -213,7 +252,9 @@ class Proxy(proxies.Proxy):
     def _serves(self):
         if self.process.poll() is not None:
             raise ChildProcessError(f"exit status {self.process.returncode}")
-        return all(h2load(self.url(listener), ["-c1"], 1)["succeeded"] == 1 for listener in self.ports)
+        if self.speaks == "ws":
+            return ws_echo(self, ["--connections", "1"], 0.05) is not None
+        return all(h2load(self.url(listener), ["-c1"], 1)["succeeded"] == 1 for listener in ("h2c", "tls"))
 
 
 def h2load(url, arguments, requests, cpu=None):
@@ -231,9 +272,35 @@ def h2load(url, arguments, requests, cpu=None):
     return {"succeeded": int(good.group(1)), "seconds": float(finished.group(1)) * scale}
 
 
+def ws_echo(proxy, arguments, seconds, cpu=None):
+    """What ws_echo printed, or nothing."""
+    command = [os.path.join(proxy.tools, "ws_echo"), "load", "--to", f"127.0.0.1:{proxy.ports['ws']}", *arguments,
+               "--seconds", str(seconds)]
+    for pid in procs.tree(proxy.process.pid):
+        command += ["--watch", str(pid)]
+    if cpu is not None:
+        command = ["taskset", "-c", str(cpu), *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def measure_ws(proxy, arguments, cpu, seconds):
+    pids = procs.tree(proxy.process.pid)
+    waited = procs.wait_ns(pids)
+    result = ws_echo(proxy, arguments, seconds, cpu)
+    if result is None:
+        return {"valid": False, "problems": ["the load generator failed"]}
+    row = scenarios.row_of(result)
+    row["rss_bytes"] = procs.rss_bytes(pids)
+    row["cpu_wait"] = (procs.wait_ns(pids) - waited) / 1e9 / (seconds + 0.3)
+    return row
+
+
 def measure(scenario, proxy, cpu, seconds):
     """One cell."""
-    _, listener, arguments, per_second, _ = SCENARIOS[scenario]
+    _, listener, arguments, _, per_second = SCENARIOS[scenario]
+    if listener == "ws":
+        return measure_ws(proxy, arguments, cpu, seconds)
     requests = int(per_second * seconds) or HANDSHAKES
     pids = procs.tree(proxy.process.pid)
     before, waited = procs.run_ns(pids), procs.wait_ns(pids)
@@ -261,27 +328,35 @@ def start_h2_backend(cpu, folder):
     return process, address
 
 
+def start_ws_backend(cpu, tools, folder):
+    process = procs.start([os.path.join(tools, "ws_echo"), "server"], cpu, os.path.join(folder, "ws_echo.log"),
+                          stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().split()[-1]
+
+
 def run(options, bench, kinds, folder, results, say):
     """All rounds of the scenarios that were asked for."""
     names = [name for name in SCENARIOS if name in options.only]
     if not names:
         return
     certificate = Certificate(folder)
-    backend, h2_address = start_h2_backend(bench.load_cpu, folder)
-    running = {False: {}, True: {}}
+    h2_backend, h2_address = start_h2_backend(bench.load_cpu, folder)
+    ws_backend, ws_address = start_ws_backend(bench.load_cpu, options.tools, folder)
+    addresses = {"h1": bench.backend, "h2": h2_address, "ws": ws_address}
+    running = {speaks: {} for speaks in addresses}
     try:
-        for h2 in {SCENARIOS[name][4] for name in names}:
+        for speaks in dict.fromkeys(SCENARIOS[name].backend for name in names):
             for kind in kinds:
-                if h2 and kind.name not in H2_BACKEND:
+                if speaks == "h2" and kind.name not in H2_BACKEND:
                     continue
                 try:
-                    running[h2][kind.name] = Proxy(kind, h2_address if h2 else bench.backend, h2, certificate,
-                                                   os.path.join(folder, "h2" if h2 else "tls"), bench.proxy_cpu)
+                    running[speaks][kind.name] = Proxy(kind, speaks, addresses[speaks], certificate, options.tools,
+                                                       os.path.join(folder, f"to_{speaks}"), bench.proxy_cpu)
                 except RuntimeError as failure:
                     say(f"!! left out: {failure}")
         for number in range(options.rounds):
             for index, scenario in enumerate(names):
-                measured = running[SCENARIOS[scenario][4]]
+                measured = running[SCENARIOS[scenario].backend]
                 order = list(measured)
                 by = (number + index) % max(1, len(order))
                 cells = results.setdefault(scenario, {name: [] for name in order})
@@ -297,4 +372,5 @@ def run(options, bench, kinds, folder, results, say):
         for group in running.values():
             for proxy in group.values():
                 proxy.end()
-        procs.end(backend)
+        procs.end(h2_backend)
+        procs.end(ws_backend)

@@ -6,7 +6,7 @@ from lib.proxies import POLLING
 from lib.scenarios import CLOSED
 from lib.scenarios import TITLES as PLAIN_TITLES
 
-TITLES = PLAIN_TITLES | {name: scenario[0] for name, scenario in PROTOCOLS.items()}
+TITLES = PLAIN_TITLES | {name: scenario.title for name, scenario in PROTOCOLS.items()}
 
 PEERS = ("nginx", "haproxy", "h2o", "caddy")
 
@@ -131,6 +131,8 @@ def verdicts(document):
     against("CPU per request over the best peer's", "close32", PEERS, 0.90)
     for scenario in ("h2_1", "h2_100", "h2_h2_1", "h2_h2_100"):
         against("CPU per request over the best of nginx, HAProxy and h2o", scenario, ("nginx", "haproxy", "h2o"), 0.90)
+    for scenario in ("ws_125", "ws_64k"):
+        against("CPU per message over the best peer's", scenario, PEERS, 0.90)
     against("CPU per request over the best peer's", "tls_h1", PEERS, 0.95)
     against("CPU per handshake over the best peer's", "tls_full", PEERS, 1.00)
     if "idle" in results:
