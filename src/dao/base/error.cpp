@@ -66,6 +66,8 @@ std::string_view name_of(ErrorKind kind) {
       return "misdirected";
     case ErrorKind::incomplete:
       return "incomplete";
+    case ErrorKind::proxy_header:
+      return "proxy_header";
     case ErrorKind::no_route:
       return "no_route";
     case ErrorKind::no_upstream:

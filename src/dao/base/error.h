@@ -55,6 +55,7 @@ enum class ErrorKind : std::uint8_t {
   unexpected_upgrade,  // 101 nobody asked for
   misdirected,         // 421
   incomplete,          // message cut short
+  proxy_header,        // no PROXY protocol header where one must be
   // DAO's own answers
   no_route,
   no_upstream,

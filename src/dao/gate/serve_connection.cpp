@@ -3,13 +3,38 @@
 #include <memory>
 #include <utility>
 
+#include "dao/base/log.h"
+#include "dao/gate/proxy_header.h"
 #include "dao/http/h1/server_connection.h"
 #include "dao/net/socket_stream.h"
 
 namespace dao::gate {
 
+namespace {
+
+// The connection is closed without a word: nobody knows what its client speaks.
+void refused(Door& door, const net::Peer& peer, const Error& error) {
+  // Closed before the first byte is a check of the port; drains call off too.
+  if (error.origin != Origin::client || error.kind == ErrorKind::closed) return;
+  door.shard.record(error);
+  static log::RateLimit rate{1};
+  log::warning(rate, "connection refused: no PROXY header",
+               {{"listener", door.listener.name}, {"peer", peer.ip_text()}, {"error", describe(error)}});
+}
+
+}  // namespace
+
 rt::Task<> serve_connection(Door& door, int fd, net::Peer peer) {
   auto stream = std::make_unique<net::SocketStream>(door.loop, fd, net::SocketStream::Watch::when_needed);
+  if (door.listener.proxy_protocol == config::ProxyHeader::required) {
+    auto taking = take_proxy_header(door.loop, *stream, door.loop.now() + door.settings.header_timeout, &door.drain);
+    const Result<net::ProxyHeader> header = co_await std::move(taking);
+    if (!header) {
+      refused(door, peer, header.error());
+      co_return;
+    }
+    peer = header->source.value_or(peer);
+  }
   http::h1::ServerConnection connection(door.loop, std::move(stream), peer, door.buffers, door.settings, door.handler,
                                         door.drain);
   auto serving = connection.serve();

@@ -16,8 +16,8 @@ namespace {
 
 // glibc's recv and send are thread cancellation points, which costs a few dozen nanoseconds in each call. Nobody
 // cancels our threads.
-ssize_t receive(int fd, std::span<char> into) {
-  return syscall(SYS_recvfrom, fd, into.data(), into.size(), 0, nullptr, nullptr);
+ssize_t receive(int fd, std::span<char> into, int flags = 0) {
+  return syscall(SYS_recvfrom, fd, into.data(), into.size(), flags, nullptr, nullptr);
 }
 ssize_t transmit(int fd, const iovec& piece, int flags) {
   return syscall(SYS_sendto, fd, piece.iov_base, piece.iov_len, flags, nullptr, 0);
@@ -127,6 +127,21 @@ IoResult SocketStream::try_read(std::span<char> into) {
     }
     return {IoStatus::failed, errno};
   }
+}
+
+IoResult SocketStream::try_peek(std::span<char> into) {
+  for (;;) {
+    const ssize_t got = receive(fd_, into, MSG_PEEK);
+    if (got > 0) return {IoStatus::ok, 0, static_cast<std::size_t>(got)};
+    if (got == 0) return {IoStatus::end};
+    if (errno == EAGAIN) return {IoStatus::would_block};
+    if (errno != EINTR) return {IoStatus::failed, errno};
+  }
+}
+
+void SocketStream::drop_peeked(std::span<char> bytes) {
+  // The kernel has these bytes, so one call takes them all.
+  static_cast<void>(receive(fd_, bytes));
 }
 
 IoResult SocketStream::try_write(std::span<const iovec> pieces) {

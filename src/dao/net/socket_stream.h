@@ -37,6 +37,10 @@ class SocketStream : public Stream, private rt::IoSource {
   [[nodiscard]] std::size_t unread_by_peer() const override;
   bool idle_and_open() override;
   void shutdown_write() override;
+  // What try_read would give, left where it is; and the end of such bytes. For what precedes the protocol, TLS
+  // included.
+  IoResult try_peek(std::span<char> into);
+  void drop_peeked(std::span<char> bytes);
   // Closes with a reset, so that the peer cannot take a message that was cut short for a complete one.
   virtual void abort();
 
