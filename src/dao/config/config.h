@@ -82,6 +82,7 @@ struct Server {
   Milliseconds idle_timeout{};
   Milliseconds write_timeout{};
   Milliseconds drain_timeout{};
+  Milliseconds websocket_drain{};
   std::string via;  // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
   Forwarded forwarded = Forwarded::both;
   TrustedProxies trusted_proxies;
@@ -102,6 +103,8 @@ struct ProxySettings {
   Milliseconds total_timeout{};  // 0 = none
   std::uint32_t retries = 0;     // 0..2
   RetryOn retry_on;
+  Milliseconds websocket_idle_timeout{};   // 0 = none
+  Milliseconds websocket_ping_interval{};  // 0 = none of DAO's own
 };
 
 struct Proxy {
@@ -138,7 +141,7 @@ struct Telemetry {
 
 enum class Scheme : std::uint8_t { http, unix_socket };
 
-// Where an upstream is. http: "http://host[:port][/base/path]"; unix: "unix:/path/of.sock".
+// Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; unix: "unix:/path/of.sock".
 struct Url {
   std::string text;  // as the operator wrote it
   Scheme scheme = Scheme::http;
@@ -171,12 +174,16 @@ struct HeaderMatch {
   std::string value;  // compared exactly, case-sensitively
 };
 
+// Which requests to leave HTTP a rule is for.
+enum class Upgrade : std::uint8_t { any, websocket };
+
 // All conditions that are present must hold; no conditions match everything.
 struct Match {
   std::vector<HostPattern> hosts;          // any of them; empty = every host
   std::optional<std::string> path_prefix;  // starts with '/'; the path of the request starts with these characters
   std::optional<std::string> path_exact;   // starts with '/'; never together with path_prefix
   std::vector<HeaderMatch> headers;        // all of them; names all different
+  Upgrade upgrade = Upgrade::any;          // any: whether or not the request asks for an upgrade
 };
 
 struct RuleUpstream {

@@ -180,10 +180,15 @@ bool covers_headers(const Match& earlier, const Match& later) {
   });
 }
 
+bool covers_upgrade(const Match& earlier, const Match& later) {
+  return earlier.upgrade == Upgrade::any || earlier.upgrade == later.upgrade;
+}
+
 }  // namespace
 
 bool covers(const Match& earlier, const Match& later) {
-  return covers_hosts(earlier, later) && covers_path(earlier, later) && covers_headers(earlier, later);
+  return covers_hosts(earlier, later) && covers_path(earlier, later) && covers_headers(earlier, later) &&
+         covers_upgrade(earlier, later);
 }
 
 void check_consistency(const Applied& applied, Findings& findings) {

@@ -59,6 +59,10 @@ constexpr std::array kProxyHeaders = {
         "connections begin with a PROXY protocol header, version 1 or 2; what begins otherwise is closed"},
 };
 
+constexpr std::array kUpgrades = {
+    Named<Upgrade>{"websocket", Upgrade::websocket, "requests that ask for a WebSocket (RFC 6455, RFC 8441)"},
+};
+
 constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port" or "unix:/path")";
 constexpr std::string_view kBindPattern = "^(unix:/.+|.*:[0-9]{1,5})$";
 constexpr std::string_view kNameForm = "printable ASCII characters, at most 128";
@@ -209,6 +213,10 @@ Table server_table() {
                                       "How long a client may leave a response unread before its connection is closed."),
       integer<&Server::drain_timeout>("drain_timeout_ms", 30'000, kOptionalTimeout, "ms",
                                       "How long a stopping DAO lets requests in progress finish; 0 = not at all."),
+      integer<&Server::websocket_drain>(
+          "websocket_drain_ms", 10'000, kOptionalTimeout, "ms",
+          "How long a stopping DAO leaves WebSockets open before it sends both sides a Close (1012, service restart); "
+          "at most half of `drain_timeout_ms`, so that they can answer."),
       via,
       choice<kForwarded, &Server::forwarded>("forwarded", "both", "Which headers tell the backend about the client."),
       trusted,
@@ -243,6 +251,15 @@ std::vector<Key> proxy_settings_keys() {
       switches<kRetryOn, Path..., &ProxySettings::retry_on>(
           "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx"},
           "What is tried again; never after a byte of the response was forwarded. An empty list = nothing."),
+      integer<Path..., &ProxySettings::websocket_idle_timeout>("websocket_idle_timeout_ms", 300'000, kOptionalTimeout,
+                                                               "ms",
+                                                               "How long a WebSocket may be silent in both directions, "
+                                                               "and how long a side may leave a Ping unanswered; then "
+                                                               "it is closed with 1001. 0 = for ever."),
+      integer<Path..., &ProxySettings::websocket_ping_interval>(
+          "websocket_ping_interval_ms", 0, kOptionalTimeout, "ms",
+          "DAO sends a Ping of its own to a side of a WebSocket that was silent for this long. 0 = never: the Pings of "
+          "the endpoints pass in any case."),
   };
 }
 
@@ -360,7 +377,14 @@ Table match_table() {
       .max_items = kMaxItems,
       .example = R"({ "X-Canary" = "1" })",
       .store = store_headers};
-  table.keys = {host, prefix, exact, headers};
+
+  Key upgrade = choice<kUpgrades, &Match::upgrade>(
+      "upgrade", "",
+      "Only requests that ask for this protocol. It selects, it does not allow: a WebSocket passes by any rule.");
+  upgrade.fallback = std::monostate{};
+  upgrade.absent = "requests with and without an upgrade";
+  upgrade.example = "\"websocket\"";
+  table.keys = {host, prefix, exact, headers, upgrade};
   return table;
 }
 
@@ -384,12 +408,12 @@ Table rule_table() {
   Key name = with_example(
       text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
       "\"api-1\"");
-  Key url =
-      with_example(text<parse_url, &UpstreamDraft::url>("url", R"("http://host[:port][/base/path]" or "unix:/path")",
-                                                        "Where the upstream is; a base path is put before the path of "
-                                                        "every request. The port is 80 if none is given."),
-                   "\"http://10.0.0.1:8000\"");
-  url.pattern = "^([Hh][Tt][Tt][Pp]://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
+  Key url = with_example(text<parse_url, &UpstreamDraft::url>(
+                             "url", R"("http://host[:port][/base/path]" or "unix:/path")",
+                             "Where the upstream is; a base path is put before the path of "
+                             "every request. The port is 80 if none is given. `ws://` means the same as `http://`."),
+                         "\"http://10.0.0.1:8000\"");
+  url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss])://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
   name.required = true;
   url.required = true;
   upstreams.keys = {name, url,

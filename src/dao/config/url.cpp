@@ -105,7 +105,8 @@ Parsed<Url> parse_url(std::string_view text) {
   if (text.starts_with('/')) return refuse("the scheme is missing", fmt::format("unix:{}", text));
   const bool has_scheme = colon != std::string_view::npos && text.substr(colon + 1).starts_with("//");
   if (!has_scheme) return refuse("the scheme is missing", fmt::format("http://{}", text));
-  if (scheme != "http") return refuse(fmt::format("the scheme {} is not supported", in_quotes(scheme)));
+  if (scheme != "http" && scheme != "ws")
+    return refuse(fmt::format("the scheme {} is not supported", in_quotes(scheme)));
   return parse_http(std::move(url), text.substr(colon + 3));
 }
 

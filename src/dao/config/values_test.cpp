@@ -85,9 +85,9 @@ TEST(UrlParser, ReadsEveryForm) {
   EXPECT_EQ(parse_url("unix:/a")->socket_path, "/a");
   EXPECT_TRUE(parse_url("http://a_b.c."));
   EXPECT_TRUE(parse_url("http://H")->same_place(*parse_url("http://h:80/")));
-  for (const char* bad :
-       {"http:", "http://", "http:/x", "http://[::1", "http://[::1]x", "http://h:", "http://h:1x", "http://-a",
-        "http://a..b", "http://h/%2", "http://h/\x80", "unix:", "ws://h", "mailto:x", "http://1", "http://h/."}) {
+  for (const char* bad : {"http:", "http://", "http:/x", "http://[::1", "http://[::1]x", "http://h:", "http://h:1x",
+                          "http://-a", "http://a..b", "http://h/%2", "http://h/\x80", "unix:", "ws:h", "wss//h",
+                          "mailto:x", "http://1", "http://h/."}) {
     EXPECT_FALSE(parse_url(bad)) << bad;
   }
 }

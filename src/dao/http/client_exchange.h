@@ -45,6 +45,10 @@ class ClientExchange {
   // After the last piece.
   [[nodiscard]] virtual std::span<const Field> trailers() const = 0;
 
+  // After a 101 to a request whose `upgrade` was sent: the rest is the caller's bytes, and what it went over serves no
+  // other exchange. Protocols that send no upgrade (HTTP/2 has no 101) are never asked.
+  virtual UpgradedStream take_upgraded() { return {}; }
+
   // The exchange is over and complete in both directions, and what it went over can serve another one.
   [[nodiscard]] virtual bool reusable(const ResponseHead& head) = 0;
 };

@@ -13,6 +13,7 @@
 #include "dao/base/error.h"
 #include "dao/http/head.h"
 #include "dao/net/address.h"
+#include "dao/net/stream.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/task.h"
 
@@ -22,6 +23,13 @@ namespace dao::http {
 struct BodyPiece {
   std::span<const char> bytes;
   bool last = false;  // nothing comes after it
+};
+
+// A connection, or a stream of one, that has left HTTP (RFC 9110 section 7.8, RFC 8441).
+struct UpgradedStream {
+  net::Stream* stream = nullptr;  // lives as long as the exchange it comes from
+  std::span<const char> read_ahead =
+      {};  // was read from the stream already; valid as long as nobody reads the exchange
 };
 
 class Exchange {
@@ -55,6 +63,12 @@ class Exchange {
   virtual rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers) = 0;
   [[nodiscard]] virtual bool head_sent() const = 0;
   [[nodiscard]] virtual std::uint64_t response_body_bytes() const = 0;
+
+  // Answers a request whose `upgrade` is set with the backend's 101, in the protocol's own form, and ends HTTP here:
+  // the rest is the caller's bytes. Only for exchanges that set RequestHead::upgrade.
+  virtual rt::Task<Result<UpgradedStream>> upgrade(ResponseHead&) {
+    co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::unsupported});
+  }
 
   // The answer cannot be completed: the client must not take what it got for the whole.
   virtual void abort() = 0;

@@ -49,9 +49,7 @@ bool asks_for_websocket(const RequestHead& head) {
   return key != nullptr && !key->value.empty() && only(head, kVersion) != nullptr;
 }
 
-void add_websocket_upgrade(RequestHead& head, Random& random) {
-  head.add("Connection", "Upgrade", FieldId::connection);
-  head.add("Upgrade", "websocket", FieldId::upgrade);
+void ensure_websocket_key(RequestHead& head, Random& random) {
   if (head.find(kKey) != nullptr) return;
   std::array<unsigned char, 16> nonce;  // it need not be a secret, only not be cached (section 10.3)
   for (std::size_t i = 0; i < nonce.size(); ++i) nonce[i] = static_cast<unsigned char>(random.next() >> 56U);
@@ -92,11 +90,6 @@ Result<> check_websocket_answer(const RequestHead& request, const ResponseHead& 
     return refuse("101 with a wrong Sec-WebSocket-Accept (RFC 6455 4.1)");
   }
   return {};
-}
-
-void add_websocket_upgrade(ResponseHead& head) {
-  head.add("Connection", "Upgrade", FieldId::connection);
-  head.add("Upgrade", "websocket", FieldId::upgrade);
 }
 
 }  // namespace dao::http

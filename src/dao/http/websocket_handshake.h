@@ -16,9 +16,12 @@ namespace dao::http {
 // (section 4.2.1): a GET without a body, with one Sec-WebSocket-Key and one Sec-WebSocket-Version.
 bool asks_for_websocket(const RequestHead& head);
 
-// Puts back what prepare_request() took away, for a backend that speaks HTTP/1.1. A request that came without a key
-// (HTTP/2 has none, RFC 8441 section 5.1) gets one from `random`.
-void add_websocket_upgrade(RequestHead& head, Random& random);
+// What prepare_request() and prepare_response() take away, and whoever writes an HTTP/1.1 head with an upgrade puts
+// back.
+inline constexpr std::string_view kWebSocketUpgradeLines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+// A request that came without a key (HTTP/2 has none, RFC 8441 section 5.1) gets one from `random`.
+void ensure_websocket_key(RequestHead& head, Random& random);
 
 // The value of Sec-WebSocket-Accept for this Sec-WebSocket-Key (section 4.2.2).
 std::array<char, 28> websocket_accept(std::string_view key);
@@ -26,8 +29,4 @@ std::array<char, 28> websocket_accept(std::string_view key);
 // Whether a 101 is the answer to `request` as it was sent: section 4.1, steps 2 to 4 of what a client checks. Error:
 // Origin::backend, unexpected_upgrade. `answer` as it came, before prepare_response().
 Result<> check_websocket_answer(const RequestHead& request, const ResponseHead& answer);
-
-// Puts back what prepare_response() took away from a 101, for a client that speaks HTTP/1.1.
-void add_websocket_upgrade(ResponseHead& head);
-
 }  // namespace dao::http

@@ -37,6 +37,12 @@ void WorkerCounters::add(const WorkerCounters& other) {
   requests_active.add(other.requests_active.value());
   tasks.add(other.tasks.value());
   retries_denied.add(other.retries_denied.value());
+  websockets.add(other.websockets.value());
+  websocket_messages_from_client.add(other.websocket_messages_from_client.value());
+  websocket_messages_from_backend.add(other.websocket_messages_from_backend.value());
+  websocket_bytes_from_client.add(other.websocket_bytes_from_client.value());
+  websocket_bytes_from_backend.add(other.websocket_bytes_from_backend.value());
+  add_each(websocket_ends, other.websocket_ends);
   add_each(client_errors, other.client_errors);
   add_each(rejected, other.rejected);
 }

@@ -32,6 +32,19 @@ inline constexpr std::uint32_t kNoRoute = ~std::uint32_t{0};
 enum class RetryReason : std::uint8_t { connect_failure, connection_lost, server_error };
 inline constexpr std::size_t kRetryReasons = 3;
 
+// How a WebSocket ended; server/tunnel.h says when.
+enum class WebSocketEnd : std::uint8_t {
+  client_close,   // by the closing handshake; the client began it
+  backend_close,  // the backend began it
+  client_lost,    // closed or reset without a Close
+  backend_lost,
+  client_timeout,  // left a Ping or a Close unanswered, or took nothing
+  backend_timeout,
+  idle,  // nothing from either side
+  drain,
+};
+inline constexpr std::size_t kWebSocketEnds = 8;
+
 // One exchange with a client, when its last byte is out or it was given up.
 struct FinishedRequest {
   std::uint32_t route = kNoRoute;
@@ -81,8 +94,14 @@ struct alignas(64) WorkerCounters {
   Gauge connections_active;  // with a request being read or answered
   Gauge connections_idle;    // between requests
   Gauge requests_active;
-  Gauge tasks;                                     // live coroutine tasks of the worker's loop
-  Counter retries_denied;                          // the retry budget was spent
+  Gauge tasks;             // live coroutine tasks of the worker's loop
+  Counter retries_denied;  // the retry budget was spent
+  Gauge websockets;        // open now
+  Counter websocket_messages_from_client;
+  Counter websocket_messages_from_backend;
+  Counter websocket_bytes_from_client;  // frames with their headers
+  Counter websocket_bytes_from_backend;
+  std::array<Counter, kWebSocketEnds> websocket_ends;
   std::array<Counter, kErrorKinds> client_errors;  // Origin::client: bad requests, limits, timeouts, lost clients
   std::array<Counter, kErrorKinds>
       rejected;  // Origin::us: refused by DAO itself (no route, no upstream, limits, draining)

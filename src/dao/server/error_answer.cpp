@@ -63,6 +63,7 @@ ErrorAnswer backend_answer(ErrorKind kind) {
       return {504, "connection_timeout", "the upstream did not accept the connection in time"};
     case ErrorKind::timeout_head:
     case ErrorKind::timeout_body:
+    case ErrorKind::timeout_idle:
       return {504, "connection_read_timeout", "the upstream did not answer in time"};
     case ErrorKind::timeout_write:
       return {504, "connection_write_timeout", "the upstream did not read in time"};

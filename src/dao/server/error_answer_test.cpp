@@ -81,7 +81,7 @@ std::vector<Row> documented() {
 // status can be told any more. The document says so below its tables.
 bool only_after_the_head(Origin origin, ErrorKind kind) {
   return (origin == Origin::client && kind == ErrorKind::timeout_write) ||
-         (origin == Origin::backend && kind == ErrorKind::timeout_body);
+         (origin == Origin::backend && (kind == ErrorKind::timeout_body || kind == ErrorKind::timeout_idle));
 }
 
 TEST(ErrorAnswerTest, TheDocumentSaysWhatTheTableSays) {

@@ -8,8 +8,10 @@
 
 #include "dao/base/log.h"
 #include "dao/http/forwarding.h"
+#include "dao/http/websocket_handshake.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
+#include "dao/server/tunnel.h"
 #include "dao/upstream/attempt.h"
 
 namespace dao::server {
@@ -29,7 +31,8 @@ class TotalTimeout : private rt::Timer {
   }
   TotalTimeout(const TotalTimeout&) = delete;
   TotalTimeout& operator=(const TotalTimeout&) = delete;
-  ~TotalTimeout() { loop_.timers().cancel(*this); }
+  ~TotalTimeout() { disarm(); }
+  void disarm() { loop_.timers().cancel(*this); }
 
  private:
   rt::Loop& loop_;
@@ -142,6 +145,31 @@ void log_failure(const config::Config& config, std::uint32_t upstream, const ups
                 {"detail", error.detail.empty() ? std::string_view{describe(error)} : error.detail}});
 }
 
+// A WebSocket from its 101 to its end. The upstream has it in flight all that time.
+rt::Task<> relay_upgraded(WorkerState& worker, RequestJournal& journal, const config::ProxySettings& settings,
+                          std::uint32_t upstream, upstream::AttemptOutcome outcome) {
+  upstream::Upgraded upgraded = std::move(*outcome.upgraded);
+  outcome.upgraded.reset();
+  journal.answered(outcome.status);
+  journal.attempted(upstream, std::move(outcome));
+  journal.upgraded();
+  auto tunnelling = tunnel({.loop = worker.loop,
+                            .buffers = worker.buffers,
+                            .random = worker.random,
+                            .counters = worker.shard.worker(),
+                            .client = upgraded.client,
+                            .backend = upgraded.backend,
+                            .idle_timeout = settings.websocket_idle_timeout,
+                            .ping_interval = settings.websocket_ping_interval,
+                            .client_stall = worker.config->server.write_timeout,
+                            .backend_stall = settings.read_timeout,
+                            .drain = worker.drain_websockets});
+  const TunnelOutcome ended = co_await std::move(tunnelling);
+  journal.tunnelled(ended);
+  worker.pools[upstream]->release(std::move(upgraded.lease), false, std::nullopt);
+  worker.in_flight.leave(upstream);
+}
+
 }  // namespace
 
 rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error* rejected) {
@@ -207,9 +235,11 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   http::prepare_request(request, worker.forwarding, exchange.peer(),
                         is_trusted(worker.config->server.trusted_proxies, exchange.peer()), "http");
 
+  if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
+
   const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
   rt::Cancel cancel;
-  const TotalTimeout total(worker.loop, settings.total_timeout, cancel);
+  TotalTimeout total(worker.loop, settings.total_timeout, cancel);
   worker.retry_budget.request_began();
   Candidates candidates(worker, worker.routes[*route_number]);
 
@@ -245,6 +275,12 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .hold_back_5xx = may_retry && not_5xx},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
+      if (outcome.upgraded) {
+        total.disarm();
+        auto relaying = relay_upgraded(worker, journal, settings, *choice, std::move(outcome));
+        co_await std::move(relaying);
+        co_return;
+      }
       worker.in_flight.leave(*choice);
     }
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, cancel);

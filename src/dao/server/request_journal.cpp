@@ -40,10 +40,18 @@ void RequestJournal::attempted(std::uint32_t upstream, upstream::AttemptOutcome&
   last_ = std::move(outcome);
 }
 
-RequestJournal::~RequestJournal() {
+void RequestJournal::upgraded() {
+  count_request(worker_.loop.precise_now() - exchange_.started());
+}
+
+void RequestJournal::tunnelled(const TunnelOutcome& outcome) {
+  tunnel_ = outcome;
+  error_ = outcome.error;
+}
+
+void RequestJournal::count_request(Nanoseconds duration) {
+  counted_ = true;
   worker_.shard.worker().requests_active.subtract();
-  const Instant started = exchange_.started();
-  const Nanoseconds duration = started == Instant{} ? Nanoseconds{} : worker_.loop.precise_now() - started;
   sense::FinishedRequest finished;
   finished.route = route_.value_or(sense::kNoRoute);
   finished.status = status_;
@@ -51,6 +59,12 @@ RequestJournal::~RequestJournal() {
   finished.response_bytes = exchange_.response_body_bytes();
   finished.duration_ns = to_count(duration);
   worker_.shard.record(finished);
+}
+
+RequestJournal::~RequestJournal() {
+  const Instant started = exchange_.started();
+  const Nanoseconds duration = started == Instant{} ? Nanoseconds{} : worker_.loop.precise_now() - started;
+  if (!counted_) count_request(duration);
   if (error_.kind != ErrorKind::none) worker_.shard.record(error_);
   if (worker_.access_log != nullptr) write_access_log(duration);
 }
@@ -67,8 +81,8 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.host = request.authority;
   record.protocol = request.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
   record.status = status_;
-  record.request_bytes = exchange_.request_body_bytes();
-  record.response_bytes = exchange_.response_body_bytes();
+  record.request_bytes = tunnel_ ? tunnel_->from_client : exchange_.request_body_bytes();
+  record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();
   record.attempts = attempts_;
   if (route_) record.route = worker_.config->rules[*route_].name;

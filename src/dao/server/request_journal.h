@@ -8,6 +8,7 @@
 
 #include "dao/base/error.h"
 #include "dao/http/exchange.h"
+#include "dao/server/tunnel.h"
 #include "dao/server/worker_state.h"
 #include "dao/upstream/attempt.h"
 
@@ -24,10 +25,14 @@ class RequestJournal {
   void matched(std::uint32_t route) { route_ = route; }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
+  // The client has got its 101: the request is over, the WebSocket begins. The log line comes when that ends.
+  void upgraded();
+  void tunnelled(const TunnelOutcome& outcome);
   // Why the client did not get the upstream's answer, or not all of it.
   void failed(const Error& error) { error_ = error; }
 
  private:
+  void count_request(Nanoseconds duration);
   void write_access_log(Nanoseconds duration) const;
 
   WorkerState& worker_;
@@ -38,6 +43,8 @@ class RequestJournal {
   std::uint32_t attempts_ = 0;
   std::uint16_t status_ = 0;
   Error error_;
+  std::optional<TunnelOutcome> tunnel_;
+  bool counted_ = false;
 };
 
 }  // namespace dao::server

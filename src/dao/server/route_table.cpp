@@ -35,6 +35,7 @@ std::optional<std::uint32_t> RouteTable::find(const http::RequestHead& request) 
     const config::Match& match = rules_[i].match;
     if (match.path_exact && path != *match.path_exact) continue;
     if (match.path_prefix && !path.starts_with(*match.path_prefix)) continue;
+    if (match.upgrade == config::Upgrade::websocket && request.upgrade != http::Upgrade::websocket) continue;
     if (!match.hosts.empty() && !host_matches(match.hosts, host)) continue;
     if (!std::ranges::all_of(match.headers,
                              [&request](const auto& wanted) { return header_matches(request, wanted); })) {

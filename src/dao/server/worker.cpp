@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -178,7 +179,11 @@ rt::Task<> Worker::housekeeping() {
     for (const auto& pool : state_.pools) pool->sweep();
     if (wake == rt::Wake::cancelled) break;
   }
+  // The rest of the drain is for the closing handshakes.
+  const Instant close_websockets =
+      loop_.now() + std::min(config_->server.websocket_drain, config_->server.drain_timeout / 2);
   while (connections_ > 0) {
+    if (loop_.now() >= close_websockets) state_.drain_websockets.request(ErrorKind::draining);
     const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kDrainCheckInterval);
     static_cast<void>(wake);
   }

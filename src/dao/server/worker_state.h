@@ -62,6 +62,7 @@ struct WorkerState {
   Random random;
   DateText date;
   bool draining = false;
+  rt::Cancel drain_websockets;  // requested some time after a drain has begun
 
   // Response heads keep their memory between requests.
   std::unique_ptr<http::ResponseHead> borrow_response_head();

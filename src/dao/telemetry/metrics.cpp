@@ -71,6 +71,9 @@ class Series {
 };
 
 constexpr std::array<const char*, sense::kStatusClasses> kCodeClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+constexpr std::array<const char*, sense::kWebSocketEnds> kWebSocketEnds = {
+    "client-close",   "backend-close",   "client-lost", "backend-lost",
+    "client-timeout", "backend-timeout", "idle",        "drain"};
 constexpr std::array<const char*, sense::kRetryReasons> kRetryReasons = {"connect-failure", "connection-lost", "5xx"};
 
 // The reasons that are shown from the start, so that a rate over them sees the first error too. Any other kind appears
@@ -166,6 +169,30 @@ constexpr Metric kMetrics[] = {
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
      "Requests and connections DAO refused itself: no route, no usable upstream, connection limit.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
+    // WebSockets
+    {"dao_websockets", MetricType::Gauge, "", "WebSockets open now; each is an attempt under way, and not a request.",
+     [](const Sums& sums, Series& series) { series.value(sums.worker.websockets.value()); }},
+    {"dao_websocket_messages_total", MetricType::Counter, "from",
+     "Text and binary messages relayed, from client or backend; fragments count as the message they make up.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.worker.websocket_messages_from_client.value(), {{"from", "client"}});
+       series.value(sums.worker.websocket_messages_from_backend.value(), {{"from", "backend"}});
+     }},
+    {"dao_websocket_bytes_total", MetricType::Counter, "from",
+     "Bytes of frames relayed, headers and control frames included, from client or backend.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.worker.websocket_bytes_from_client.value(), {{"from", "client"}});
+       series.value(sums.worker.websocket_bytes_from_backend.value(), {{"from", "backend"}});
+     }},
+    {"dao_websocket_ends_total", MetricType::Counter, "reason",
+     "WebSockets ended: by a closing handshake that one side began (client-close, backend-close), because a side left "
+     "without one (client-lost, backend-lost) or stopped answering or reading (client-timeout, backend-timeout), "
+     "because both were silent (idle), because DAO stops (drain).",
+     [](const Sums& sums, Series& series) {
+       for (std::size_t i = 0; i < sense::kWebSocketEnds; ++i) {
+         series.value(sums.worker.websocket_ends[i].value(), {{"reason", kWebSocketEnds[i]}});
+       }
+     }},
     // Upstreams
     {"dao_upstream_requests_total", MetricType::Counter, "upstream, code_class",
      "Attempts finished, by class of the status received; code_class none: no response came. More than requests when "

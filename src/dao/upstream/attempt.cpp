@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "dao/http/websocket_handshake.h"
 #include "dao/rt/join.h"
 
 namespace dao::upstream {
@@ -94,6 +95,11 @@ rt::Task<AttemptOutcome> Attempt::run() {
         done = co_await std::move(both);
       }
     }
+    if (done && outcome_.status == 101) {
+      outcome_.upgraded->lease = std::move(*lease);
+      outcome_.error = Error{};
+      co_return std::move(outcome_);
+    }
     const bool reusable = done && backend.reusable(in_.response);
     pool_.release(std::move(*lease), reusable, keeps_);
     if (done) {
@@ -180,6 +186,14 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
   // The batch's time: when the head arrived, not when its turn came.
   outcome_.head = in_.loop.now() - sent_at_;
   if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
+  if (outcome_.status == 101) {
+    http::prepare_response(in_.response, in_.forwarding, in_.date);
+    auto upgrading = in_.exchange.upgrade(in_.response);
+    const Result<http::UpgradedStream> client = co_await std::move(upgrading);
+    if (!client) co_return std::unexpected(client.error());
+    outcome_.upgraded = Upgraded{.lease = {}, .client = *client, .backend = backend.take_upgraded()};
+    co_return Result<>{};
+  }
   keeps_ = keep_alive_timeout(in_.response);
   backend.start_body(in_.response, in_.response_limits);
   if (in_.hold_back_5xx && is_retryable_status(outcome_.status) && can_replay()) {
@@ -213,6 +227,9 @@ rt::Task<Result<>> Attempt::read_final_head(ClientExchange& backend) {
     if (in_.response.status >= 200) co_return Result<>{};
     const Error refuse{.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe};
     if (in_.response.status == 101) {
+      if (in_.exchange.request().upgrade == http::Upgrade::websocket) {
+        co_return http::check_websocket_answer(in_.exchange.request(), in_.response);
+      }
       Error error = refuse;
       error.kind = ErrorKind::unexpected_upgrade;
       error.detail = "101 that nobody asked for (RFC 9110 15.2.2)";

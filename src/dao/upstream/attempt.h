@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,13 @@ struct AttemptInput {
   bool hold_back_5xx;  // another upstream could answer instead: report a 5xx, do not forward it
 };
 
+// Both sides have agreed to leave HTTP: the client has got its 101.
+struct Upgraded {
+  Pool::Lease lease;  // to be released when the streams are no longer used
+  http::UpgradedStream client;
+  http::UpgradedStream backend;
+};
+
 struct AttemptOutcome {
   Error error;               // kind none: the client was answered in full
   bool held_back = false;    // a 5xx came and was not forwarded
@@ -48,6 +56,7 @@ struct AttemptOutcome {
   Nanoseconds connect{};                       // of a fresh connection: until the head could be sent
   Nanoseconds head{};                          // from then until the response head was complete
   std::shared_ptr<const std::string> address;  // null if no connection was begun
+  std::optional<Upgraded> upgraded;            // what follows is the caller's to relay
 };
 
 // Statuses that say "this server cannot now", as against "nobody will" (501, 505).

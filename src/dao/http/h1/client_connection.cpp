@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "dao/http/h1/head_parser.h"
+#include "dao/http/websocket_handshake.h"
 
 namespace dao::http::h1 {
 
 namespace {
 
 constexpr std::size_t kRequestLineMax = 32;  // beside method and target
-constexpr std::size_t kFramingMax = 64;
+constexpr std::size_t kFramingMax = 64;      // or of an upgrade, which has no body
 
 // What a write to a socket that is still connecting fails with belongs to the connect, not to the exchange.
 Error connect_error(Error error) {
@@ -45,6 +46,7 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
   at = write_text(at, " HTTP/1.1\r\n");
   at = write_fields(at, head.fields);
   if (chunked_request_) at = write_text(at, "Transfer-Encoding: chunked\r\n");
+  if (head.upgrade == Upgrade::websocket) at = write_text(at, kWebSocketUpgradeLines);
   at = write_text(at, "\r\n");
 
   const bool body_in_block = !chunked_request_ && block.worth_copying(at, first.bytes.size());

@@ -161,6 +161,9 @@ rt::Task<ServerConnection::Next> ServerConnection::serve_one() {
       if (exchange.abort_needs_reset()) {
         if (auto* socket = dynamic_cast<net::SocketStream*>(stream_.get())) socket->abort();
       }
+    } else if (exchange.upgraded()) {
+      buffer_.consume(buffer_.content().size());
+      next = Next::linger;  // what the client still sends must not cost it the end of what it was sent
     } else if (exchange.keep_alive()) {
       bool clean = true;
       if (!exchange.body_read_to_end()) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "dao/http/websocket_handshake.h"
+
 namespace dao::http::h1 {
 
 namespace {
@@ -14,6 +16,8 @@ std::string_view default_reason(std::uint16_t status) {
   switch (status) {
     case 100:
       return "Continue";
+    case 101:
+      return "Switching Protocols";
     case 102:
       return "Processing";
     case 103:
@@ -44,6 +48,7 @@ ServerExchange::ServerExchange(rt::Loop& loop, net::Stream& stream, Buffer& buff
                                RequestHead& head, bool reused, Instant started)
     : loop_(loop),
       stream_(stream),
+      buffer_(buffer),
       buffers_(buffers),
       settings_(settings),
       handler_(handler),
@@ -162,6 +167,26 @@ rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming fra
   }
   if (first.last) finished_ = true;
   co_return Result<>{};
+}
+
+rt::Task<Result<UpgradedStream>> ServerExchange::upgrade(ResponseHead& head) {
+  stream_.watch_peer(nullptr, false);
+  head_sent_ = true;
+  keep_alive_ = false;
+  const ScratchBlock block(buffers_, kStatusLineMax + head.reason.size() + size_of_fields(head.fields) + kOwnFieldsMax);
+  char* at = write_status_line(block.begin(), head);
+  at = write_fields(at, head.fields);
+  at = write_text(at, kWebSocketUpgradeLines);
+  at = write_text(at, "\r\n");
+  iovec piece{block.begin(), static_cast<std::size_t>(at - block.begin())};
+  auto writing = write_all(loop_, stream_, {&piece, 1}, Origin::client, settings_.write_timeout, nullptr);
+  const Result<> written = co_await std::move(writing);
+  if (!written) {
+    aborted_ = true;
+    co_return std::unexpected(written.error());
+  }
+  finished_ = upgraded_ = true;
+  co_return UpgradedStream{&stream_, buffer_.mutable_content()};
 }
 
 void ServerExchange::add_body_pieces(BodyPiece piece, std::span<const Field> trailers, Pieces& pieces) {

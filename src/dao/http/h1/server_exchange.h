@@ -30,6 +30,7 @@ class ServerExchange final : public Exchange {
   rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers) override;
   [[nodiscard]] bool head_sent() const override { return head_sent_; }
   [[nodiscard]] std::uint64_t response_body_bytes() const override { return sent_bytes_; }
+  rt::Task<Result<UpgradedStream>> upgrade(ResponseHead& head) override;
   void abort() override { aborted_ = true; }
   void close_after() override { keep_alive_ = false; }
 
@@ -38,6 +39,8 @@ class ServerExchange final : public Exchange {
   [[nodiscard]] bool aborted() const { return aborted_ || !finished_; }
   [[nodiscard]] bool abort_needs_reset() const { return out_framing_.kind == BodyFraming::Kind::until_close; }
   [[nodiscard]] bool keep_alive() const { return keep_alive_; }
+  // HTTP is over on this connection.
+  [[nodiscard]] bool upgraded() const { return upgraded_; }
   void body_is_unreadable() { body_broken_ = true; }  // the request was refused: what follows cannot be understood
   // What is left of a body that is small enough to be read and thrown away, so that the connection can go on.
   [[nodiscard]] bool rest_of_body_is_small() const;
@@ -50,6 +53,7 @@ class ServerExchange final : public Exchange {
 
   rt::Loop& loop_;
   net::Stream& stream_;
+  Buffer& buffer_;
   BufferPool& buffers_;
   const ServerSettings& settings_;
   const RequestHandler& handler_;
@@ -67,6 +71,7 @@ class ServerExchange final : public Exchange {
   bool finished_ = false;  // the last byte of the answer was handed over
   bool aborted_ = false;
   bool body_broken_ = false;
+  bool upgraded_ = false;
 };
 
 }  // namespace dao::http::h1
