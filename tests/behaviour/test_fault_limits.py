@@ -253,13 +253,12 @@ def test_random_garbage(scene: Scene) -> None:
     "data",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"\0" * 4096,
         b"\r\n" * 4096,
         b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
-    ids=["tls", "http2", "ssh", "zeros", "empty-lines", "proxy-protocol"],
+    ids=["tls", "ssh", "zeros", "empty-lines", "proxy-protocol"],
 )
 def test_other_protocols(scene: Scene, data: bytes) -> None:
     before = len(scene.origin.requests)

@@ -111,7 +111,6 @@ VERSIONS = [
     reject("version-2.0", "RFC 9110 §15.6.6", line(b"GET /CASE HTTP/2.0"), status=505),
     reject("version-0.9", "RFC 9110 §15.6.6", line(b"GET /CASE HTTP/0.9"), status=505),
     reject("version-3.0", "RFC 9110 §15.6.6", line(b"GET /CASE HTTP/3.0"), status=505),
-    reject("h2-preface", "RFC 9113 §3.4", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status=(400, 505)),
     reject("version-missing", "RFC 9112 §3", b"GET /CASE\r\n\r\n"),
     reject("version-missing-after-space", "RFC 9112 §3", b"GET /CASE \r\n\r\n"),
     reject("version-two-digits", "RFC 9112 §2.3", line(b"GET /CASE HTTP/1.10")),

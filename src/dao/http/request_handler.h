@@ -8,6 +8,8 @@
 #include "dao/base/clock.h"
 #include "dao/base/error.h"
 #include "dao/http/exchange.h"
+#include "dao/http/h2/flood.h"
+#include "dao/http/h2/server_limits.h"
 #include "dao/http/head.h"
 #include "dao/rt/task.h"
 
@@ -21,6 +23,7 @@ struct ServerSettings {
   std::size_t body_min_bytes_per_second = 64;  // on average, once body_timeout has passed; 0 = off
   Nanoseconds idle_timeout = std::chrono::seconds(60);
   Nanoseconds write_timeout = std::chrono::seconds(30);
+  h2::ServerLimits http2;
 };
 
 // Implemented by the server layer.
@@ -36,6 +39,8 @@ class RequestHandler {
   // The worker is draining: every answer is the last on its connection.
   [[nodiscard]] virtual bool draining() const = 0;
   virtual void connection_idle(bool idle) = 0;  // the connection begins or ends waiting for a request
+  // An HTTP/2 connection was ended because of what it kept us busy with. For counting and logging.
+  virtual void flooded(h2::Flood, const net::Peer&) {}
 };
 
 }  // namespace dao::http

@@ -71,7 +71,8 @@ rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& 
   std::string_view content_type;
   if (request.method == http::Method::trace) {
     content_type = "message/http";
-    body = fmt::format("{} {} HTTP/1.{}\r\n", request.method_text, request.target, request.version_minor);
+    body = fmt::format("{} {} HTTP/{}.{}\r\n", request.method_text, request.target, request.version_major,
+                       request.version_minor);
     for (const http::Field& field : request.fields) {
       // RFC 9110 section 9.3.8: not what may be secret.
       if (http::equals_ignoring_case(field.name, "authorization") || http::equals_ignoring_case(field.name, "cookie") ||

@@ -16,6 +16,11 @@ std::string_view trace_id_of(std::string_view traceparent) {
   return traceparent.substr(3, 32);
 }
 
+std::string_view protocol_name(const http::RequestHead& request) {
+  if (request.version_major >= 2) return "HTTP/2";
+  return request.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
 std::uint64_t to_count(Nanoseconds value) {
   return value.count() < 0 ? 0 : static_cast<std::uint64_t>(value.count());
 }
@@ -79,7 +84,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.method = request.method_text;
   record.target = request.target;
   record.host = request.authority;
-  record.protocol = request.version_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+  record.protocol = protocol_name(request);
   record.status = status_;
   record.request_bytes = tunnel_ ? tunnel_->from_client : exchange_.request_body_bytes();
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();

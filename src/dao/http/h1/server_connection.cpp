@@ -16,6 +16,8 @@ constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kLingerMaxBytes = std::size_t{256} * 1024;
 // A client that pipelines requests which need no waiting lets the others have their turn after so many.
 constexpr std::uint32_t kRequestsPerBatch = 64;
+// RFC 9113 section 3.4: as much of it as is a request line, for which the parser has refused it.
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
 constexpr Nanoseconds kDiscardTime = std::chrono::seconds(5);
 }  // namespace
 
@@ -62,6 +64,7 @@ rt::Task<> ServerConnection::serve() {
     }
     break;
   }
+  if (is_http2_) co_return;
   stream_.reset();
   buffer_.drop();
 }
@@ -137,6 +140,11 @@ rt::Task<ServerConnection::Next> ServerConnection::serve_one() {
   if (read && *read != HeadRead::complete) {
     handler_.return_request_head(std::move(head));
     co_return *read == HeadRead::nothing_yet ? Next::request : Next::close;
+  }
+  if (!read && http2_allowed_ && served_ == 0 && buffer_.content().starts_with(kHttp2Preface)) {
+    is_http2_ = true;
+    handler_.return_request_head(std::move(head));
+    co_return Next::close;
   }
   if (!read) {
     // Nothing more is read from this client but to linger. The log wants what was understood; since the parse that

@@ -25,8 +25,15 @@ class ServerConnection {
   ServerConnection(rt::Loop& loop, std::unique_ptr<net::Stream> stream, net::Peer peer, BufferPool& buffers,
                    const ServerSettings& settings, RequestHandler& handler, rt::Cancel& drain);
 
-  // Until the connection is closed.
+  // A client may begin with the preface of HTTP/2 instead of a request (RFC 9113 section 3.3).
+  void allow_http2() { http2_allowed_ = true; }
+  // Until the connection is closed, or has turned out to be HTTP/2.
   rt::Task<> serve();
+
+  // It is HTTP/2: nothing was answered, the stream goes on with what was read.
+  [[nodiscard]] bool is_http2() const { return is_http2_; }
+  [[nodiscard]] std::string_view unread() const { return buffer_.content(); }
+  std::unique_ptr<net::Stream> take_stream() { return std::move(stream_); }
 
  private:
   enum class Next : std::uint8_t { request, close, linger };
@@ -48,6 +55,8 @@ class ServerConnection {
   Instant accepted_;
   std::uint32_t served_ = 0;
   bool skipped_crlf_ = false;
+  bool http2_allowed_ = false;
+  bool is_http2_ = false;
   std::uint32_t in_batch_ = 0;  // requests begun in the loop's batch of `batch_`
   Instant batch_{};
 };

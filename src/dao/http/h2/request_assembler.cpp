@@ -1,0 +1,183 @@
+#include "dao/http/h2/request_assembler.h"
+
+#include <limits>
+
+#include "dao/http/h1/head_parser.h"
+#include "dao/http/h1/syntax.h"
+
+namespace dao::http::h2 {
+
+namespace {
+
+// How many times the limit a block may decode to before the connection ends.
+constexpr std::size_t kFarBeyond = 4;
+constexpr std::size_t kLineOverhead = 4;  // ": " and CRLF
+constexpr std::size_t kTextKept = 4096;   // of a string, between requests
+
+Error malformed(std::string_view rule) {
+  return {.origin = Origin::client, .kind = ErrorKind::malformed, .detail = rule};
+}
+
+bool is_value(std::string_view text) {
+  return h1::skip_field_value(text.data(), text.data() + text.size()) == text.data() + text.size();
+}
+
+void keep_small(std::string& text) {
+  text.clear();
+  if (text.capacity() > kTextKept) text.shrink_to_fit();
+}
+
+}  // namespace
+
+void RequestAssembler::begin() {
+  forget_text();
+  has_authority_ = has_length_ = invalid_ = false;
+  hosts_ = count_ = bytes_ = 0;
+}
+
+void RequestAssembler::forget_text() {
+  for (std::string* text : {&method_, &scheme_, &authority_, &path_, &host_, &cookie_, &fields_}) keep_small(*text);
+}
+
+bool RequestAssembler::add(std::string_view name, std::string_view value) {
+  bytes_ += name.size() + value.size() + kLineOverhead;
+  if (bytes_ > kFarBeyond * (limits_.head_max_bytes + limits_.target_max_bytes)) return false;
+  if (name == ":path") {
+    path_ = value.substr(0, limits_.target_max_bytes + 1);  // enough to be refused as too long
+    return true;
+  }
+  if (name == ":method") {
+    method_ = value.substr(0, limits_.target_max_bytes);
+    return true;
+  }
+  if (name == ":scheme") {
+    scheme_ = value.substr(0, limits_.target_max_bytes);
+    return true;
+  }
+  if (bytes_ > limits_.head_max_bytes + limits_.target_max_bytes) return true;  // too much: finish() refuses
+  if (name == ":authority") {
+    authority_ = value;
+    has_authority_ = true;
+    return true;
+  }
+  if (!h1::is_token(name) || !is_value(value)) {
+    invalid_ = true;
+    return true;
+  }
+  if (name == "cookie") {
+    // RFC 9113 section 8.2.3: crumbs are one field.
+    if (cookie_.empty()) ++count_;
+    if (!cookie_.empty()) cookie_ += "; ";
+    cookie_ += value;
+    return true;
+  }
+  ++count_;
+  if (count_ > limits_.fields_max) return true;
+  if (name == "host") {
+    ++hosts_;
+    host_ = value;
+    return true;
+  }
+  if (name == "content-length") has_length_ = true;
+  fields_ += name;
+  fields_ += ": ";
+  fields_ += value;
+  fields_ += "\r\n";
+  return true;
+}
+
+Result<> RequestAssembler::check_pseudo_fields() const {
+  if (invalid_) return std::unexpected(malformed("invalid field (RFC 9113 8.2.1)"));
+  if (method_ != "CONNECT") {
+    if (!equals_ignoring_case(scheme_, "http") && !equals_ignoring_case(scheme_, "https")) {
+      return std::unexpected(malformed("scheme (RFC 9113 8.3.1)"));
+    }
+    const char* const path_end = path_.data() + path_.size();
+    if (path_.empty() || (path_.front() != '/' && path_ != "*") ||
+        h1::skip_target(path_.data(), path_end) != path_end) {
+      return std::unexpected(malformed("invalid path (RFC 9113 8.3.1)"));
+    }
+  }
+  if (!h1::is_token(method_)) return std::unexpected(malformed("invalid method (RFC 9113 8.3.1)"));
+  if (hosts_ > 1) return std::unexpected(malformed("more than one Host (RFC 9110 7.2)"));
+  if (has_authority_ && authority_.empty()) return std::unexpected(malformed("empty authority (RFC 9113 8.3.1)"));
+  if (has_authority_ && !is_value(authority_)) return std::unexpected(malformed("invalid authority (RFC 9113 8.3.1)"));
+  if (has_authority_ && hosts_ > 0 && !equals_ignoring_case(authority_, host_)) {
+    return std::unexpected(malformed("authority and Host differ (RFC 9113 8.3.1)"));
+  }
+  return {};
+}
+
+Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
+  head.version_major = 2;
+  head.version_minor = 0;
+  Result<> checked = check_pseudo_fields();
+  const bool too_large = count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes + limits_.target_max_bytes;
+  if (!checked || too_large) {
+    head.method_text = head.arena.copy(method_);
+    head.target = head.arena.copy(path_);
+    head.authority = head.arena.copy(authority_);
+    forget_text();
+    if (!checked) return checked;
+    return std::unexpected(
+        Error{.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "head too large"});
+  }
+  const std::string_view target = method_ == "CONNECT" ? std::string_view{authority_} : std::string_view{path_};
+  const std::string_view host = has_authority_ ? std::string_view{authority_} : std::string_view{host_};
+  constexpr std::string_view kVersion = " HTTP/1.1\r\n";
+  constexpr std::string_view kHost = "host: ";
+  constexpr std::string_view kCookie = "cookie: ";
+  constexpr std::string_view kLineEnd = "\r\n";
+  const std::size_t size = method_.size() + 1 + target.size() + kVersion.size() + kHost.size() + host.size() +
+                           kLineEnd.size() + fields_.size() + kCookie.size() + cookie_.size() + 2 * kLineEnd.size();
+  char* const begin = head.arena.allocate(size);
+  char* at = begin;
+  const auto put = [&at](std::string_view text) { at += text.copy(at, text.size()); };
+  put(method_);
+  put(" ");
+  put(target);
+  put(kVersion);
+  if (!host.empty()) {
+    put(kHost);
+    put(host);
+    put(kLineEnd);
+  }
+  put(fields_);
+  if (!cookie_.empty()) {
+    put(kCookie);
+    put(cookie_);
+    put(kLineEnd);
+  }
+  put(kLineEnd);
+  forget_text();
+  HeadLimits limits = limits_;
+  limits.head_max_bytes = std::numeric_limits<std::size_t>::max();  // counted above
+  limits.fields_max = limits_.fields_max + 1;                       // Host may have come as :authority
+  const Result<h1::ParsedBytes> parsed =
+      h1::parse_request_head({begin, static_cast<std::size_t>(at - begin)}, limits, head);
+  head.version_minor = 0;  // the text says 1.1
+  if (!parsed) return std::unexpected(parsed.error());
+  if (end_stream) {
+    if (head.framing.kind != BodyFraming::Kind::none) {
+      return std::unexpected(malformed("Content-Length without a body (RFC 9113 8.1.1)"));
+    }
+  } else if (!has_length_) {
+    head.framing = {BodyFraming::Kind::chunked, 0};
+  }
+  return {};
+}
+
+Result<> RequestAssembler::finish_trailers(std::string& text, std::vector<Field>& trailers) {
+  Error error = malformed("invalid trailer (RFC 9113 8.1)");
+  const bool too_large = count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes;
+  if (too_large) error = {.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "trailers too large"};
+  if (too_large || invalid_) {
+    forget_text();
+    return std::unexpected(error);
+  }
+  text.swap(fields_);
+  forget_text();
+  return h1::parse_trailers(text, limits_.fields_max, Origin::client, trailers);
+}
+
+}  // namespace dao::http::h2

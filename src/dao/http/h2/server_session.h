@@ -1,0 +1,132 @@
+// One HTTP/2 connection of a client (RFC 9113): a stream for each request, each with a task of its own that calls the
+// handler with an Exchange. nghttp2 knows frames, HPACK and the state of streams; what is read and written, and when,
+// is decided here. One thread, that of the loop.
+//
+// Bounds: a request's body waits in the stream's window and is given back to the client as the request path consumes
+// it; answers are taken from their senders only when there is room in the output buffer (kOutputMax). Everything that
+// became ready in one batch of the loop leaves in one write.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dao/base/clock.h"
+#include "dao/http/buffer.h"
+#include "dao/http/h2/flood.h"
+#include "dao/http/h2/frame_watch.h"
+#include "dao/http/h2/output_block.h"
+#include "dao/http/h2/request_assembler.h"
+#include "dao/http/h2/server_stream.h"
+#include "dao/http/request_handler.h"
+#include "dao/net/address.h"
+#include "dao/net/stream.h"
+#include "dao/rt/event.h"
+#include "dao/rt/loop.h"
+
+namespace dao::http::h2 {
+
+class ServerSession {
+ public:
+  // `drain` tells the connection to end when its streams have. All references outlive serve().
+  ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream, net::Peer peer, BufferPool& buffers,
+                const ServerSettings& settings, RequestHandler& handler, rt::Cancel& drain);
+  ServerSession(const ServerSession&) = delete;
+  ServerSession& operator=(const ServerSession&) = delete;
+  ~ServerSession();
+
+  // Until the connection is closed. `already_read`: its first bytes, if somebody had to read them to find out that this
+  // is HTTP/2.
+  rt::Task<> serve(std::string already_read);
+
+ private:
+  friend class ServerStream;
+  struct Callbacks;
+  struct SessionTimer : rt::Timer {
+    ServerSession* session = nullptr;
+  };
+  struct DrainHook : rt::Cancel::Hook {
+    ServerSession* session = nullptr;
+  };
+
+  // The two loops of a connection. Each ends when the connection does.
+  rt::Task<Result<>> read_loop(std::string already_read);
+  rt::Task<Result<>> write_loop();
+  rt::Task<> run(std::unique_ptr<ServerStream> stream);
+  rt::Task<> linger();
+
+  void feed(std::string_view bytes);
+  // Moves frames from nghttp2 into the output buffer, while there is room.
+  void pump();
+  void append_goaway(std::uint32_t code);
+
+  // The connection takes no more; what is queued is written, streams are lost.
+  void end(std::optional<std::uint32_t> code);  // code: what a GOAWAY says
+  void end_by_flood(Flood flood);
+  void connection_lost(ErrorKind why);
+  void lose_streams(ErrorKind why);
+  void begin_drain();
+  void finish_drain();
+  void arm_deadline();
+  void deadline_passed();
+
+  void request_arrived(const nghttp2_frame& frame);
+  [[nodiscard]] ServerStream* stream_of(std::int32_t id) const;
+
+  // For streams.
+  void submit_interim(std::int32_t id, const ResponseHead& head);
+  void submit_head(std::int32_t id, const ResponseHead& head, const std::uint64_t* length, bool end_stream);
+  void submit_trailers(std::int32_t id, std::span<const Field> trailers);
+  void resume(std::int32_t id);
+  void consumed(std::int32_t id, std::size_t bytes);
+  [[nodiscard]] bool busy_with_others(std::int32_t id) const;
+  void add_fields(std::span<const Field> fields);
+
+  rt::Loop& loop_;
+  std::unique_ptr<net::Stream> stream_;
+  net::Peer peer_;
+  BufferPool& buffers_;
+  const ServerSettings& settings_;
+  RequestHandler& handler_;
+  rt::Cancel& drain_;
+  Instant accepted_;
+
+  nghttp2_session* session_ = nullptr;
+  FrameWatch watch_;
+  RequestAssembler assembler_;
+  std::optional<Flood> flood_;
+  bool settings_received_ = false;
+  std::int32_t last_stream_ = 0;
+  Instant headers_began_{};
+
+  std::vector<ServerStream*> streams_;
+  std::size_t running_ = 0;  // tasks of streams, the lost ones included
+  rt::Event all_ended_;
+  Instant idle_since_{};
+
+  OutputBlock output_;   // being filled
+  OutputBlock sending_;  // being written
+  rt::Event work_;       // there is something to write, or an end
+  Instant last_progress_{};
+  std::vector<nghttp2_nv> fields_;  // of the head being sent
+
+  rt::Cancel stop_reading_;
+  rt::Cancel stop_writing_;
+  bool reading_done_ = false;
+  bool ended_ = false;  // nothing but what is queued goes out
+  bool lost_ = false;   // nothing goes out
+  enum class Drain : std::uint8_t { no, announced, done };
+  Drain draining_ = Drain::no;
+  bool drain_answered_ = false;  // the client has seen the notice
+  DrainHook drain_hook_;
+  SessionTimer deadline_;
+  SessionTimer drain_timer_;  // the client may not answer our PING
+  SessionTimer flush_timer_;  // what is left to say when the connection has ended
+};
+
+}  // namespace dao::http::h2

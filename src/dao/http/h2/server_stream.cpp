@@ -1,0 +1,192 @@
+#include "dao/http/h2/server_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "dao/http/h2/server_session.h"
+
+namespace dao::http::h2 {
+
+ServerStream::ServerStream(ServerSession& session, std::int32_t id, std::unique_ptr<RequestHead> head)
+    : session_(session), id_(id), head_(std::move(head)), started_(session.loop_.now()), inbox_(session.buffers_) {}
+
+const net::Peer& ServerStream::peer() const {
+  return session_.peer_;
+}
+
+void ServerStream::body_ended() {
+  input_ended_ = true;
+  arrived_.set();
+}
+
+void ServerStream::lose(ErrorKind why) {
+  if (lost()) return;
+  lost_ = why;
+  if (watch_ != nullptr) watch_->request(why);
+  arrived_.set();
+  taken_.set();
+}
+
+Error ServerStream::why_lost() const {
+  return {.origin = Origin::client, .kind = lost_, .sent = Sent::maybe};
+}
+
+void ServerStream::watch_client(rt::Cancel* cancel) {
+  watch_ = cancel;
+  if (cancel != nullptr && lost()) cancel->request(lost_);
+}
+
+void ServerStream::release_piece() {
+  if (handed_out_ == 0) return;
+  inbox_.consume(handed_out_);
+  session_.consumed(id_, std::exchange(handed_out_, 0));
+}
+
+std::size_t ServerStream::discard_body() {
+  const std::size_t left = inbox_.size();
+  inbox_.clear();
+  handed_out_ = 0;
+  return left;
+}
+
+// What has arrived; empty and not the last when nothing has.
+Result<BodyPiece> ServerStream::next_piece() {
+  release_piece();
+  const std::span<const char> bytes = inbox_.front();
+  if (bytes.empty() && lost()) return std::unexpected(why_lost());
+  handed_out_ = bytes.size();
+  body_bytes_ += bytes.size();
+  const std::size_t most = session_.settings_.body_max_bytes;
+  if (most != 0 && body_bytes_ > most) {
+    return std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::body_too_large, .sent = Sent::maybe});
+  }
+  read_to_end_ = input_ended_ && bytes.size() == inbox_.size();
+  return BodyPiece{bytes, read_to_end_};
+}
+
+Result<BodyPiece> ServerStream::take_buffered_body() {
+  return next_piece();
+}
+
+rt::Task<Result<BodyPiece>> ServerStream::read_body(rt::Cancel* cancel, Nanoseconds grace) {
+  const ServerSettings& settings = session_.settings_;
+  const Instant began = session_.loop_.now();
+  Nanoseconds patience = settings.body_timeout;
+  if (settings.body_min_bytes_per_second > 0) {
+    // As in HTTP/1: a body that only trickles ends, too.
+    const Nanoseconds earned = std::chrono::seconds(body_bytes_ / settings.body_min_bytes_per_second);
+    patience = std::min(patience, earned + settings.body_timeout - waited_for_body_);
+  }
+  const Instant deadline = began + grace + patience;
+  Result<BodyPiece> piece = next_piece();
+  while (piece && piece->bytes.empty() && !piece->last) {
+    const rt::Wake wake = co_await arrived_.wait(session_.loop_, deadline, cancel);
+    if (wake == rt::Wake::cancelled) {
+      co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::cancelled});
+    }
+    piece = next_piece();
+    if (wake == rt::Wake::timed_out && piece && piece->bytes.empty() && !piece->last) {
+      piece = std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::timeout_body, .sent = Sent::maybe});
+    }
+  }
+  waited_for_body_ += std::max(session_.loop_.now() - began - grace, Nanoseconds::zero());
+  co_return piece;
+}
+
+ServerStream::Offer ServerStream::offer(std::size_t most) const {
+  if (aborted_) return {.nothing_yet = true};
+  const std::size_t bytes = std::min(most, outbox_.size());
+  const bool last = last_given_ && bytes == outbox_.size();
+  if (bytes == 0 && !last) return {.nothing_yet = true};
+  return {.bytes = bytes, .last = last, .trailers = last ? out_trailers_ : std::span<const Field>{}};
+}
+
+std::span<const char> ServerStream::take(std::size_t bytes) {
+  const std::span<const char> taken = outbox_.first(std::min(bytes, outbox_.size()));
+  outbox_ = outbox_.subspan(taken.size());
+  sent_bytes_ += taken.size();
+  if (outbox_.empty()) taken_.set();
+  return taken;
+}
+
+void ServerStream::end_sent() {
+  end_sent_ = true;
+  taken_.set();
+}
+
+// Until what was given has gone into the session's buffer.
+rt::Task<Result<>> ServerStream::until_taken() {
+  Result<> result;
+  Instant deadline = session_.loop_.now() + session_.settings_.write_timeout;
+  std::size_t left = outbox_.size();
+  for (;;) {
+    if (last_given_ ? end_sent_ : outbox_.empty()) break;
+    if (lost()) {
+      result = std::unexpected(why_lost());
+      break;
+    }
+    const rt::Wake wake = co_await taken_.wait(session_.loop_, deadline);
+    const bool moved = std::exchange(left, outbox_.size()) != outbox_.size();
+    // A stream may have to wait for others of its connection: as long as those move, nobody is late.
+    if (moved || session_.busy_with_others(id_)) {
+      deadline = session_.loop_.now() + session_.settings_.write_timeout;
+    } else if (wake == rt::Wake::timed_out) {
+      result = std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::timeout_write, .sent = Sent::maybe});
+      break;
+    }
+  }
+  if (!result) aborted_ = true;
+  outbox_ = {};
+  out_trailers_ = {};
+  co_return result;
+}
+
+rt::Task<Result<>> ServerStream::send_interim(const ResponseHead& head) {
+  // 101 does not exist here (RFC 9113 section 8.6).
+  constexpr std::uint16_t kSwitching = 101;
+  if (lost()) co_return std::unexpected(why_lost());
+  if (!head_sent_ && head.status != kSwitching) session_.submit_interim(id_, head);
+  co_return Result<>{};
+}
+
+rt::Task<Result<>> ServerStream::send_head(ResponseHead& head, BodyFraming framing, BodyPiece first) {
+  head_sent_ = true;
+  if (lost()) {
+    aborted_ = true;
+    co_return std::unexpected(why_lost());
+  }
+  constexpr std::uint16_t kNoContent = 204;
+  constexpr std::uint16_t kNotModified = 304;
+  const bool may_have_body = head_->method != Method::head && head.status != kNoContent && head.status != kNotModified;
+  no_body_ = !may_have_body || framing.kind == BodyFraming::Kind::none;
+  const bool length_known = framing.kind == BodyFraming::Kind::none || framing.kind == BodyFraming::Kind::length;
+  const bool add_length = may_have_body && length_known && head.find(FieldId::content_length) == nullptr;
+  if (!no_body_) outbox_ = first.bytes;
+  last_given_ = first.last || no_body_;
+  session_.submit_head(id_, head, add_length ? &framing.length : nullptr, last_given_ && outbox_.empty());
+  if (last_given_ ? end_sent_ : outbox_.empty()) co_return Result<>{};
+  auto taking = until_taken();
+  Result<> taken = co_await std::move(taking);
+  co_return taken;
+}
+
+rt::Task<Result<>> ServerStream::send_body(BodyPiece piece, std::span<const Field> trailers) {
+  if (no_body_) co_return Result<>{};  // the head was the end
+  if (lost()) {
+    aborted_ = true;
+    co_return std::unexpected(why_lost());
+  }
+  outbox_ = piece.bytes;
+  last_given_ = piece.last;
+  if (piece.last) out_trailers_ = trailers;
+  session_.resume(id_);
+  if (last_given_ ? end_sent_ : outbox_.empty()) {
+    out_trailers_ = {};
+    co_return Result<>{};
+  }
+  auto taking = until_taken();
+  Result<> taken = co_await std::move(taking);
+  co_return taken;
+}
+
+}  // namespace dao::http::h2
