@@ -125,6 +125,11 @@ TEST(Covers, ComparesHostsPathsAndHeaders) {
     return match;
   };
   EXPECT_TRUE(covers({}, with_host("a.b")));
+  Match websockets;
+  websockets.upgrade = Upgrade::websocket;
+  EXPECT_TRUE(covers({}, websockets));
+  EXPECT_TRUE(covers(websockets, websockets));
+  EXPECT_FALSE(covers(websockets, {}));
   EXPECT_FALSE(covers(with_host("a.b"), {}));
   EXPECT_TRUE(covers(with_host("*.b"), with_host("a.b")));
   EXPECT_TRUE(covers(with_host("*.b"), with_host("*.a.b")));

@@ -46,7 +46,7 @@ class ClientExchange {
   [[nodiscard]] virtual std::span<const Field> trailers() const = 0;
 
   // After a 101 to a request whose `upgrade` was sent: the rest is the caller's bytes, and what it went over serves no
-  // other exchange. Protocols that send no upgrade (HTTP/2 has no 101) are never asked.
+  // other exchange. The head's views are gone. Protocols that send no upgrade (HTTP/2 has no 101) are never asked.
   virtual UpgradedStream take_upgraded() { return {}; }
 
   // The exchange is over and complete in both directions, and what it went over can serve another one.

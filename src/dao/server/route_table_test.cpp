@@ -54,6 +54,17 @@ TEST_F(RouteTableTest, NoConditionsMatchEverything) {
   EXPECT_EQ(path("/x?y=z"), "r0");
 }
 
+TEST_F(RouteTableTest, AnUpgradeIsASelectionAndNoPermission) {
+  const std::string upgrade =
+      "Host: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+  const std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  rules({"upgrade = \"websocket\"\npath_prefix = \"/chat\"", ""});
+  EXPECT_EQ(find("/chat", upgrade + key), "r0");
+  EXPECT_EQ(find("/chat", upgrade), "r1") << "no handshake";
+  EXPECT_EQ(path("/chat"), "r1");
+  EXPECT_EQ(find("/", upgrade + key), "r1") << "by a rule that does not mention upgrades";
+}
+
 TEST_F(RouteTableTest, HostsAreComparedWithoutCasePortAndFinalDot) {
   rules({"host = \"Example.Org\""});
   for (const char* same :

@@ -40,7 +40,10 @@ class ClientConnection final : public ClientExchange {
     return body_.read(deadline, ErrorKind::timeout_body, cancel);
   }
   [[nodiscard]] std::span<const Field> trailers() const override { return body_.trailers(); }
-  UpgradedStream take_upgraded() override { return {stream_.get(), buffer_.mutable_content()}; }
+  UpgradedStream take_upgraded() override {
+    if (buffer_.empty()) buffer_.drop();  // the head's text is gone with it
+    return {stream_.get(), buffer_.mutable_content()};
+  }
   // Also: the backend means to go on, and not a byte too many came.
   [[nodiscard]] bool reusable(const ResponseHead& head) override;
 
