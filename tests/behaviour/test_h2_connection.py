@@ -339,6 +339,14 @@ def test_the_server_speaks_first(world: World) -> None:
         client.wait(lambda: client.frames, "the server's SETTINGS")  # anything else is a violation
 
 
+def test_preface_in_pieces(world: World) -> None:
+    """The preface may come in any two pieces."""
+    for at in range(1, len(PREFACE)):
+        with H2Client(world.dao.address, handshake=False) as client:
+            client.send(PREFACE[:at], PREFACE[at:] + settings())
+            client.fence()
+
+
 def test_undefined_flags_of_ping(world: World) -> None:
     """RFC 9113 section 4.1: flags without meaning are ignored."""
     with H2Client(world.dao.address) as client:
@@ -397,10 +405,10 @@ def test_the_compression_state_survives_a_reset_stream(world: World) -> None:
     origin = world.origins["a"]
     with H2Client(world.dao.address) as client:
         kept = literal(b"x-kept", b"yes", (0x40, 6))
-        client.send(headers(1, request((b"Upper", b"1"), path=f"/{marker}/bad".encode()) + kept))
+        client.send(headers(1, request((b"Upper", b"1"), path=f"/{marker}/bad".encode()) + kept, END_HEADERS))
         assert client.response(1).reset == PROTOCOL_ERROR
         late = literal(b"x-late", b"too", (0x40, 6))
-        client.send(headers(1, late))  # on the stream that is closed by now
+        client.send(headers(1, late))  # trailers of the stream that is reset by now
         client.send(headers(3, request(path=f"/{marker}/good".encode()) + b"\xbe\xbf"))
         assert client.response(3).status == 200, client.story()
     (seen,) = origin.seen(marker)
