@@ -214,6 +214,11 @@ void Worker::connection_idle(bool idle) {
   counters.connections_active.add(idle ? -1 : 1);
 }
 
+void Worker::flooded(http::h2::Flood flood, const net::Peer& peer) {
+  static log::RateLimit rate{1};
+  log::warning(rate, "connection closed: flood", {{"kind", http::h2::name_of(flood)}, {"peer", peer.ip_text()}});
+}
+
 Result<std::unique_ptr<net::Stream>> Worker::connect(const net::SocketAddress& to) {
   Result<std::unique_ptr<net::SocketStream>> stream = net::SocketStream::connect(loop_, to);
   if (!stream) return std::unexpected(stream.error());

@@ -42,6 +42,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void return_request_head(std::unique_ptr<http::RequestHead> head) override;
   [[nodiscard]] bool draining() const override { return state_.draining; }
   void connection_idle(bool idle) override;
+  void flooded(http::h2::Flood flood, const net::Peer& peer) override;
 
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
 

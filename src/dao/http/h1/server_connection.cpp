@@ -95,8 +95,10 @@ rt::Task<Result<ServerConnection::HeadRead>> ServerConnection::read_head(Request
       if (worth_it) {
         head.clear();
         const Result<ParsedBytes> parsed = parse_request_head(content, settings_.limits, head);
-        if (!parsed) co_return std::unexpected(parsed.error());
-        if (*parsed > 0) {
+        const bool preface_begins = http2_allowed_ && served_ == 0 && content.size() < kHttp2Preface.size() &&
+                                    kHttp2Preface.starts_with(content);
+        if (!parsed && !preface_begins) co_return std::unexpected(parsed.error());
+        if (parsed && *parsed > 0) {
           buffer_.pin();
           buffer_.consume(*parsed);
           skipped_crlf_ = false;

@@ -8,6 +8,8 @@ namespace dao::http::h2 {
 
 namespace {
 constexpr std::uint32_t kStreamIdBits = 0x7fffffffU;
+constexpr std::uint32_t kFrameMax = 16384;  // SETTINGS_MAX_FRAME_SIZE, as it is when nothing is announced
+constexpr std::size_t kStreamsRemembered = 1000;
 
 std::uint32_t read_u32(const unsigned char* at) {
   return std::uint32_t{at[0]} << 24U | std::uint32_t{at[1]} << 16U | std::uint32_t{at[2]} << 8U | std::uint32_t{at[3]};
@@ -70,6 +72,8 @@ std::optional<Flood> FrameWatch::see(std::string_view bytes, Instant now) {
 }
 
 std::optional<Flood> FrameWatch::frame_begins(Instant now) {
+  if (payload_left_ > kFrameMax && !broken_) broken_ = NGHTTP2_FRAME_SIZE_ERROR;
+  follow_streams();
   const std::uint8_t flags = header_[4];
   const auto unless = [](bool allowed, Flood flood) { return allowed ? std::nullopt : std::optional{flood}; };
   switch (header_[3]) {
@@ -110,8 +114,38 @@ void FrameWatch::frame_ends() {
   }
   if (type == NGHTTP2_PRIORITY && priority_have_ == kPriorityPayload &&
       (read_u32(priority_.data()) & kStreamIdBits) == (read_u32(header_.data() + 5) & kStreamIdBits)) {
-    self_dependency_ = true;
+    broken_ = NGHTTP2_PROTOCOL_ERROR;
   }
+}
+
+void FrameWatch::follow_streams() {
+  const std::uint8_t type = header_[3];
+  if (type != NGHTTP2_DATA && type != NGHTTP2_HEADERS && type != NGHTTP2_RST_STREAM) return;
+  const std::uint32_t id = read_u32(header_.data() + 5) & kStreamIdBits;
+  const bool ends = type == NGHTTP2_RST_STREAM || (header_[4] & NGHTTP2_FLAG_END_STREAM) != 0;
+  if (id % 2 == 0) return;  // nghttp2 refuses it
+  if (id > highest_stream_) {
+    if (type != NGHTTP2_HEADERS) return;
+    highest_stream_ = id;
+    if (ends) return;
+    if (sending_.size() == kStreamsRemembered) {
+      forgotten_ = sending_.front();
+      sending_.erase(sending_.begin());
+    }
+    sending_.push_back(id);
+    return;
+  }
+  const auto known = std::ranges::lower_bound(sending_, id);
+  if (known != sending_.end() && *known == id) {
+    if (ends) sending_.erase(known);
+  } else if (type != NGHTTP2_RST_STREAM && id > forgotten_ && !broken_) {
+    broken_ = NGHTTP2_STREAM_CLOSED;
+  }
+}
+
+std::optional<Flood> FrameWatch::padding_only(Instant now) {
+  if (empty_data_.take(now)) return std::nullopt;
+  return Flood::empty_data;
 }
 
 void FrameWatch::data_sent() {

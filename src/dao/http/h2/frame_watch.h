@@ -1,5 +1,6 @@
 // Watches the frames that a client sends before nghttp2 sees them: counts what a flood is made of, and knows whether a
-// header block has begun and not ended. It understands frame headers only (RFC 9113 section 4.1). One thread.
+// header block has begun and not ended, and finds what nghttp2 lets pass. It understands frame headers only (RFC 9113
+// section 4.1). One thread.
 #pragma once
 
 #include <array>
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "dao/base/clock.h"
 #include "dao/http/h2/flood.h"
@@ -48,9 +50,12 @@ class FrameWatch {
   // A header block, or the frame that begins it, is not complete.
   [[nodiscard]] bool in_header_block() const { return in_header_block_; }
   [[nodiscard]] std::uint64_t header_blocks() const { return header_blocks_; }  // begun so far
-  // A PRIORITY frame has made a stream depend on itself (RFC 7540 section 5.3.1), which nghttp2 does not look at when
-  // priorities of RFC 7540 are off.
-  [[nodiscard]] bool self_dependency() const { return self_dependency_; }
+  // A DATA frame had padding and nothing else.
+  std::optional<Flood> padding_only(Instant now);
+  // The client has broken a rule that nghttp2 does not look at; the code of the connection error. Those are: frames
+  // above the announced size (RFC 9113 section 4.2), frames on streams that the client itself has ended or passed over
+  // (sections 5.1 and 5.1.1), streams that depend on themselves (RFC 7540 section 5.3.1).
+  [[nodiscard]] std::optional<std::uint32_t> broken() const { return broken_; }
 
  private:
   static constexpr std::size_t kPreface = 24;
@@ -59,6 +64,7 @@ class FrameWatch {
 
   std::optional<Flood> frame_begins(Instant now);
   void frame_ends();
+  void follow_streams();
 
   const ServerLimits& limits_;
   std::size_t header_block_max_bytes_;
@@ -70,7 +76,11 @@ class FrameWatch {
   std::size_t priority_have_ = 0;
   bool in_header_block_ = false;
   std::uint64_t header_blocks_ = 0;
-  bool self_dependency_ = false;
+  std::optional<std::uint32_t> broken_;
+  std::uint32_t highest_stream_ = 0;
+  // Streams that the client has not ended, in order: open ones, and those that we reset. Only so many are remembered.
+  std::vector<std::uint32_t> sending_;
+  std::uint32_t forgotten_ = 0;  // the highest that was dropped from there
   std::uint32_t continuations_ = 0;
   std::size_t header_block_bytes_ = 0;
   TokenBucket resets_;

@@ -54,7 +54,7 @@ bool RequestAssembler::add(std::string_view name, std::string_view value) {
     scheme_ = value.substr(0, limits_.target_max_bytes);
     return true;
   }
-  if (bytes_ > limits_.head_max_bytes + limits_.target_max_bytes) return true;  // too much: finish() refuses
+  if (bytes_ > limits_.head_max_bytes) return true;  // too much: finish() refuses
   if (name == ":authority") {
     authority_ = value;
     has_authority_ = true;
@@ -112,7 +112,9 @@ Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
   head.version_major = 2;
   head.version_minor = 0;
   Result<> checked = check_pseudo_fields();
-  const bool too_large = count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes + limits_.target_max_bytes;
+  // A target that is too long has an answer of its own.
+  const bool too_large =
+      path_.size() <= limits_.target_max_bytes && (count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes);
   if (!checked || too_large) {
     head.method_text = head.arena.copy(method_);
     head.target = head.arena.copy(path_);

@@ -40,6 +40,17 @@ nghttp2_nv pair_of(std::string_view name, std::string_view value) {
 struct ServerSession::Callbacks {
   static ServerSession& self(void* user_data) { return *static_cast<ServerSession*>(user_data); }
 
+  static int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* header, void* user_data) {
+    if (header->type != NGHTTP2_SETTINGS) return 0;
+    ServerSession& that = self(user_data);
+    that.widest_window_ = 0;
+    for (const ServerStream* stream : that.streams_) {
+      const std::int64_t window = nghttp2_session_get_stream_remote_window_size(session, stream->id());
+      that.widest_window_ = std::max(that.widest_window_, window);
+    }
+    return 0;
+  }
+
   static int on_begin_headers(nghttp2_session*, const nghttp2_frame*, void* user_data) {
     self(user_data).assembler_.begin();
     return 0;
@@ -75,12 +86,16 @@ struct ServerSession::Callbacks {
         }
         break;
       case NGHTTP2_DATA:
+        if (frame->hd.length > 0 && frame->hd.length == frame->data.padlen &&
+            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+          if (const std::optional<Flood> flood = that.watch_.padding_only(that.loop_.now())) that.flood_ = flood;
+        }
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
           if (ServerStream* stream = that.stream_of(frame->hd.stream_id); stream != nullptr) stream->body_ended();
         }
         break;
       case NGHTTP2_SETTINGS:
-        that.settings_received_ = true;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) that.settings_arrived(frame->settings);
         break;
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && std::ranges::equal(frame->ping.opaque_data, kDrainPing)) {
@@ -108,6 +123,7 @@ struct ServerSession::Callbacks {
     ServerStream* stream = self(user_data).stream_of(id);
     if (stream == nullptr) return 0;
     stream->closed = true;
+    --self(user_data).open_;
     if (!stream->complete() || !stream->request_complete()) stream->lose(ErrorKind::reset);
     return 0;
   }
@@ -164,6 +180,7 @@ struct ServerSession::Callbacks {
     static const nghttp2_session_callbacks* const shared = [] {
       nghttp2_session_callbacks* made = nullptr;
       nghttp2_session_callbacks_new(&made);
+      nghttp2_session_callbacks_set_on_begin_frame_callback(made, on_begin_frame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(made, on_begin_headers);
       nghttp2_session_callbacks_set_on_header_callback(made, on_header);
       nghttp2_session_callbacks_set_on_invalid_header_callback(made, on_invalid_header);
@@ -220,12 +237,23 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
   const ServerLimits& limits = settings.http2;
   const auto header_list = static_cast<std::uint32_t>(settings.limits.head_max_bytes);
   const std::array<nghttp2_settings_entry, 4> entries = {{
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams},
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_INITIAL_MAX_CONCURRENT_STREAMS},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, header_list},
       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},  // RFC 9218 section 2.1
   }};
   nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size());
+  // nghttp2 ends the connection of a client that opens one stream too many; we refuse the stream (RFC 9113 section
+  // 5.1.2). So it must not know the limit, which is written over its first setting.
+  const std::uint8_t* frame = nullptr;
+  const ssize_t size = nghttp2_session_mem_send(session_, &frame);
+  constexpr std::size_t kFirstValue = 11;  // behind the frame's header and the setting's identifier
+  if (size > 0) {
+    output_.append(frame, static_cast<std::size_t>(size));
+    for (std::size_t i = 0; i < 4; ++i) {
+      output_.content()[kFirstValue + i] = static_cast<char>(limits.max_concurrent_streams >> (24U - 8U * i));
+    }
+  }
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
                                         static_cast<std::int32_t>(limits.connection_window_bytes));
 }
@@ -353,6 +381,10 @@ void ServerSession::feed(std::string_view bytes) {
     end_by_flood(*flood);
     return;
   }
+  if (watch_.broken()) {
+    end(*watch_.broken());
+    return;
+  }
   if (watch_.header_blocks() != blocks_before || !watch_.in_header_block()) headers_began_ = loop_.now();
   const ssize_t fed =
       nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
@@ -360,8 +392,8 @@ void ServerSession::feed(std::string_view bytes) {
     end_by_flood(flood_.value_or(Flood::queued_answers));
     return;
   }
-  if (fed < 0 || watch_.self_dependency()) {
-    end(NGHTTP2_PROTOCOL_ERROR);
+  if (fed < 0 || broken_) {
+    end(broken_.value_or(NGHTTP2_PROTOCOL_ERROR));
     return;
   }
   if (drain_answered_) finish_drain();
@@ -486,14 +518,26 @@ ServerStream* ServerSession::stream_of(std::int32_t id) const {
   return static_cast<ServerStream*>(nghttp2_session_get_stream_user_data(session_, id));
 }
 
+void ServerSession::settings_arrived(const nghttp2_settings& settings) {
+  settings_received_ = true;
+  for (std::size_t i = 0; i < settings.niv; ++i) {
+    const nghttp2_settings_entry& entry = settings.iv[i];
+    if (entry.settings_id != NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) continue;
+    // RFC 9113 section 6.9.2; nghttp2 resets the stream only.
+    if (widest_window_ + entry.value - initial_window_ > NGHTTP2_MAX_WINDOW_SIZE) broken_ = NGHTTP2_FLOW_CONTROL_ERROR;
+    initial_window_ = entry.value;
+  }
+}
+
 void ServerSession::request_arrived(const nghttp2_frame& frame) {
   const std::int32_t id = frame.hd.stream_id;
   if (frame.headers.pri_spec.stream_id == id) {  // RFC 7540 section 5.3.1
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
     return;
   }
-  if (running_ >= std::size_t{2} * settings_.http2.max_concurrent_streams) {
-    // Streams that were reset count until their work has ended.
+  // Streams that were reset count for the work they still do.
+  const std::size_t most = settings_.http2.max_concurrent_streams;
+  if (open_ >= most || running_ >= 2 * most) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
     return;
   }
@@ -506,6 +550,7 @@ void ServerSession::request_arrived(const nghttp2_frame& frame) {
   last_stream_ = id;
   stream->position = streams_.size();
   streams_.push_back(stream.get());
+  ++open_;
   if (++running_ == 1) handler_.connection_idle(false);
   loop_.spawn(run(std::move(stream)));
 }
@@ -519,6 +564,7 @@ rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
   const std::size_t unread = stream->discard_body();
   if (unread > 0) nghttp2_session_consume_connection(session_, unread);
   if (!stream->closed) {
+    --open_;
     nghttp2_session_set_stream_user_data(session_, stream->id(), nullptr);
     if (!stream->complete()) {
       nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), NGHTTP2_INTERNAL_ERROR);

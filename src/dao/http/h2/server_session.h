@@ -75,6 +75,7 @@ class ServerSession {
   void arm_deadline();
   void deadline_passed();
 
+  void settings_arrived(const nghttp2_settings& settings);
   void request_arrived(const nghttp2_frame& frame);
   [[nodiscard]] ServerStream* stream_of(std::int32_t id) const;
 
@@ -100,12 +101,16 @@ class ServerSession {
   FrameWatch watch_;
   RequestAssembler assembler_;
   std::optional<Flood> flood_;
+  std::optional<std::uint32_t> broken_;                        // a connection error that nghttp2 does not see
+  std::int64_t initial_window_ = NGHTTP2_INITIAL_WINDOW_SIZE;  // what the client has set
+  std::int64_t widest_window_ = 0;                             // of any stream, when SETTINGS began
   bool settings_received_ = false;
   std::int32_t last_stream_ = 0;
   Instant headers_began_{};
 
   std::vector<ServerStream*> streams_;
   std::size_t running_ = 0;  // tasks of streams, the lost ones included
+  std::size_t open_ = 0;     // streams that count for the limit
   rt::Event all_ended_;
   Instant idle_since_{};
 
