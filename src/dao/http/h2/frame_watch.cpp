@@ -73,8 +73,11 @@ std::optional<Flood> FrameWatch::see(std::string_view bytes, Instant now) {
 
 std::optional<Flood> FrameWatch::frame_begins(Instant now) {
   if (payload_left_ > kFrameMax && !broken_) broken_ = NGHTTP2_FRAME_SIZE_ERROR;
-  follow_streams();
   const std::uint8_t flags = header_[4];
+  if (!block_open_) follow_streams();  // nghttp2 refuses what comes between the frames of a block
+  if (header_[3] == NGHTTP2_HEADERS || header_[3] == NGHTTP2_CONTINUATION) {
+    block_open_ = (flags & NGHTTP2_FLAG_END_HEADERS) == 0;
+  }
   const auto unless = [](bool allowed, Flood flood) { return allowed ? std::nullopt : std::optional{flood}; };
   switch (header_[3]) {
     case NGHTTP2_DATA:
@@ -127,12 +130,7 @@ void FrameWatch::follow_streams() {
   if (id > highest_stream_) {
     if (type != NGHTTP2_HEADERS) return;
     highest_stream_ = id;
-    if (ends) return;
-    if (sending_.size() == kStreamsRemembered) {
-      forgotten_ = sending_.front();
-      sending_.erase(sending_.begin());
-    }
-    sending_.push_back(id);
+    if (!ends) expect_more_on(id);
     return;
   }
   const auto known = std::ranges::lower_bound(sending_, id);
@@ -141,6 +139,19 @@ void FrameWatch::follow_streams() {
   } else if (type != NGHTTP2_RST_STREAM && id > forgotten_ && !broken_) {
     broken_ = NGHTTP2_STREAM_CLOSED;
   }
+}
+
+void FrameWatch::expect_more_on(std::uint32_t id) {
+  if (sending_.size() == kStreamsRemembered) {
+    forgotten_ = std::max(forgotten_, sending_.front());
+    sending_.erase(sending_.begin());
+  }
+  const auto place = std::ranges::lower_bound(sending_, id);
+  if (place == sending_.end() || *place != id) sending_.insert(place, id);
+}
+
+void FrameWatch::reset_by_us(std::uint32_t id) {
+  if (id <= highest_stream_) expect_more_on(id);
 }
 
 std::optional<Flood> FrameWatch::padding_only(Instant now) {

@@ -50,6 +50,8 @@ class FrameWatch {
   // A header block, or the frame that begins it, is not complete.
   [[nodiscard]] bool in_header_block() const { return in_header_block_; }
   [[nodiscard]] std::uint64_t header_blocks() const { return header_blocks_; }  // begun so far
+  // We have reset the stream: what the client still sends there is ignored (RFC 9113 section 5.1).
+  void reset_by_us(std::uint32_t id);
   // A DATA frame had padding and nothing else.
   std::optional<Flood> padding_only(Instant now);
   // The client has broken a rule that nghttp2 does not look at; the code of the connection error. Those are: frames
@@ -65,6 +67,7 @@ class FrameWatch {
   std::optional<Flood> frame_begins(Instant now);
   void frame_ends();
   void follow_streams();
+  void expect_more_on(std::uint32_t id);
 
   const ServerLimits& limits_;
   std::size_t header_block_max_bytes_;
@@ -75,10 +78,12 @@ class FrameWatch {
   std::array<unsigned char, kPriorityPayload> priority_{};
   std::size_t priority_have_ = 0;
   bool in_header_block_ = false;
+  bool block_open_ = false;  // a frame of it has begun that is not the last
   std::uint64_t header_blocks_ = 0;
   std::optional<std::uint32_t> broken_;
   std::uint32_t highest_stream_ = 0;
-  // Streams that the client has not ended, in order: open ones, and those that we reset. Only so many are remembered.
+  // Streams where more may come, in order: those that the client has not ended, and those that we reset. Only so many
+  // are remembered.
   std::vector<std::uint32_t> sending_;
   std::uint32_t forgotten_ = 0;  // the highest that was dropped from there
   std::uint32_t continuations_ = 0;

@@ -136,6 +136,7 @@ struct ServerSession::Callbacks {
       if (ServerStream* stream = that.stream_of(frame->hd.stream_id); stream != nullptr) stream->end_sent();
     }
     if (type == NGHTTP2_RST_STREAM) {
+      that.watch_.reset_by_us(static_cast<std::uint32_t>(frame->hd.stream_id));
       switch (frame->rst_stream.error_code) {
         case NGHTTP2_NO_ERROR:
         case NGHTTP2_INTERNAL_ERROR:
