@@ -15,10 +15,12 @@ from lib.h2frames import (
     FRAME_MAX,
     FRAME_SIZE_ERROR,
     HEADERS,
+    MAX_CONCURRENT_STREAMS,
     PING,
     PREFACE,
     PROTOCOL_ERROR,
     COMPRESSION_ERROR,
+    REFUSED_STREAM,
     RST_STREAM,
     SETTINGS,
     SETTINGS_ACK,
@@ -149,6 +151,14 @@ CASES: list[H2Case] = [
         whole_only=True,
     ),
     connection_error(
+        "continuation-too-large",
+        "RFC 9113 §4.2",
+        FRAME_SIZE_ERROR,
+        headers(1, GET, END_STREAM) + continuation(1, bytes(FRAME_MAX + 1)),
+        reaches=NOTHING,
+        whole_only=True,
+    ),
+    connection_error(
         "settings-too-large", "RFC 9113 §4.2", FRAME_SIZE_ERROR, settings(*[(0xF0, 0)] * 2731), whole_only=True
     ),
     connection_error(
@@ -250,6 +260,8 @@ CASES: list[H2Case] = [
     served("half-closed-priority", "RFC 9113 §5.1", get() + priority(1)),
     ignored("half-closed-rst-stream", "RFC 9113 §5.1", get() + rst_stream(1), **HELD),
     # Section 5.1: closed -------------------------------------------------------------------------------------------
+    stream_error("closed-data", "RFC 9113 §5.1", STREAM_CLOSED, get(), answered(), data(1, b"x")),
+    connection_error("closed-headers", "RFC 9113 §5.1", STREAM_CLOSED, get(), answered(), get()),
     connection_error(
         "closed-continuation",
         "RFC 9113 §6.10",
@@ -261,6 +273,12 @@ CASES: list[H2Case] = [
     ignored("closed-priority", "RFC 9113 §5.1", get(), answered(), priority(1)),
     ignored("closed-window-update", "RFC 9113 §5.1", get(), answered(), window_update(1, 100)),
     ignored("closed-rst-stream", "RFC 9113 §5.1", get(), answered(), rst_stream(1)),
+    stream_error(
+        "reset-then-data", "RFC 9113 §5.1", STREAM_CLOSED, post() + rst_stream(1) + data(1, b"x"), reaches=INCOMPLETE
+    ),
+    stream_error(
+        "reset-then-headers", "RFC 9113 §5.1", STREAM_CLOSED, post() + rst_stream(1) + get(), reaches=INCOMPLETE
+    ),
     stream_error(
         "reset-then-continuation",
         "RFC 9113 §6.10",
@@ -276,6 +294,10 @@ CASES: list[H2Case] = [
     # Section 5.1.1: identifiers --------------------------------------------------------------------------------------
     connection_error("even-stream", "RFC 9113 §5.1.1", PROTOCOL_ERROR, get(2), reaches=NOTHING),
     connection_error("stream-0", "RFC 9113 §5.1.1", PROTOCOL_ERROR, get(0), reaches=NOTHING),
+    connection_error("smaller-stream", "RFC 9113 §5.1.1", (PROTOCOL_ERROR, STREAM_CLOSED), get(5), answered(5), get(3)),
+    connection_error(
+        "smaller-stream-while-open", "RFC 9113 §5.1.1", (PROTOCOL_ERROR, STREAM_CLOSED), get(5) + get(3), **HELD
+    ),
     served("skipped-streams", "RFC 9113 §5.1.1", get(7) + get(101), streams=(7, 101)),
     served("many-at-once", "RFC 9113 §5", b"".join(get(n) for n in range(1, 41, 2)), streams=tuple(range(1, 41, 2))),
     # Section 5.3: priority is deprecated, and checked ----------------------------------------------------------------
@@ -354,6 +376,28 @@ def test_undefined_flags_of_ping(world: World) -> None:
         client.wait(lambda: b"flagging" in client.pongs, "the PING's answer")
         client.fence()
         expect_no_error(client)
+
+
+def test_streams_above_the_limit_are_refused(world: World) -> None:
+    """RFC 9113 section 5.1.2: more streams than MAX_CONCURRENT_STREAMS allows are refused, and may be tried again."""
+    marker = new_marker()
+    origin = world.origins["a"]
+    origin.answer(marker, HOLD)
+    with H2Client(world.dao.address) as client:
+        limit = client.peer.get(MAX_CONCURRENT_STREAMS, 0)
+        assert 0 < limit <= 1000, "a server should state how many streams it serves at once"
+        over = 2 * limit + 1
+        client.send(b"".join(get(n, path=f"/{marker}".encode()) for n in range(1, over + 1, 2)))
+        stream = client.response(over)
+        assert stream.fields is None and stream.reset in (REFUSED_STREAM, PROTOCOL_ERROR), client.story()
+        client.sync()
+        assert not client.goaways
+        assert [s.number for s in client.streams.values() if s.over] == [over]
+        assert len(origin.seen(marker)) <= limit
+        # Each that ends makes room for one.
+        client.send(rst_stream(1) + get(over + 2, path=f"/{marker}/next".encode()))
+        origin.wait(lambda: origin.seen(f"{marker}/next"), "the request that has room now")
+        assert not client.goaways and not client.stream(over + 2).over
 
 
 def test_a_reset_stream_cancels_the_work(world: World) -> None:

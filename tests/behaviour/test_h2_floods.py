@@ -25,6 +25,7 @@ from lib.h2frames import (
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
     HEADER_TABLE_SIZE,
     INCREMENTAL,
@@ -183,6 +184,10 @@ FLOODS: dict[str, tuple[tuple[int, ...], Callable[[], Iterator[bytes]]]] = {
         (*CALM, PROTOCOL_ERROR),
         each_stream(lambda n: headers(n, HELD) + window_update(n, 0)),
     ),
+    "made-by-window-overflow": (
+        (*CALM, FLOW_CONTROL_ERROR),
+        each_stream(lambda n: headers(n, HELD) + window_update(n, (1 << 31) - 1)),
+    ),
     "made-by-data-on-half-closed": ((*CALM, STREAM_CLOSED), each_stream(lambda n: headers(n, HELD) + data(n, b"x"))),
     "made-by-headers-on-half-closed": (
         (*CALM, STREAM_CLOSED),
@@ -193,6 +198,19 @@ FLOODS: dict[str, tuple[tuple[int, ...], Callable[[], Iterator[bytes]]]] = {
         each_stream(lambda n: headers(n, HELD) + frame(PRIORITY, 0, n, bytes(4))),
     ),
     "made-by-priority-on-itself": ((*CALM, PROTOCOL_ERROR), each_stream(lambda n: headers(n, HELD) + priority(n, n))),
+    "made-by-length-mismatch": (
+        CALM,
+        each_stream(
+            lambda n: headers(n, request((b"content-length", b"9"), method=b"POST", path=b"/held"), END_HEADERS)
+            + data(n, b"short")
+        ),
+    ),
+    "made-by-bad-trailers": (
+        CALM,
+        each_stream(lambda n: headers(n, HELD_POST, END_HEADERS) + headers(n, block((b"Upper", b"1")))),
+    ),
+    "made-by-malformed-requests": (CALM, each_stream(lambda n: headers(n, request((b"Upper", b"1"), path=b"/held")))),
+    "made-by-refused-streams": (CALM, each_stream(lambda n: headers(n, HELD))),
     # Header blocks without end (CVE-2024-27316 and its like)
     "continuation-empty": (CALM, again(continuation(1, b"", 0), headers(1, HELD, END_STREAM))),
     "continuation-of-a-byte": (CALM, again(continuation(1, b"\x82", 0), headers(1, HELD, END_STREAM))),
@@ -214,6 +232,7 @@ FLOODS: dict[str, tuple[tuple[int, ...], Callable[[], Iterator[bytes]]]] = {
     "settings-that-move-every-window": (CALM, lambda: (settings((INITIAL_WINDOW_SIZE, n % 2)) for n in range(MANY))),
     "ping": (CALM, again(ping())),
     "data-empty": (CALM, again(data(1, b"", 0), headers(1, HELD_POST, END_HEADERS))),
+    "data-of-padding": (CALM, again(data(1, b"", 0, pad=0), headers(1, HELD_POST, END_HEADERS))),
     "priority": (CALM, lambda: (priority(n, 0, n % 256) for n in itertools.islice(streams(), MANY))),
     "priority-of-one-stream": (CALM, lambda: (priority(1, 3 + 2 * (n % 50)) for n in range(MANY))),
     "priority-update": (CALM, again(frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=1"), headers(1, HELD))),

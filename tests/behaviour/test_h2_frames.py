@@ -331,6 +331,15 @@ CASES: list[H2Case] = [
         window_update(1, WINDOW_MAX) + window_update(1, WINDOW_MAX),
         reaches=INCOMPLETE,
     ),
+    connection_error(
+        "window-overflow-by-settings",
+        "RFC 9113 §6.9.2",
+        FLOW_CONTROL_ERROR,
+        post(),
+        window_update(1, WINDOW_MAX - 65535),
+        settings((INITIAL_WINDOW_SIZE, 65536)),
+        reaches=INCOMPLETE,
+    ),
     # Section 6.10: CONTINUATION
     served("continuation", "RFC 9113 §6.10", headers(1, GET[:3], END_STREAM) + continuation(1, GET[3:])),
     served(

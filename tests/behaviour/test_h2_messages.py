@@ -394,6 +394,7 @@ CASES: list[H2Case] = [
     # Limits: the same as for HTTP/1 (the world "limited")
     refused("target-too-long", "RFC 9110 §15.5.15", 414, get(path=b"/CASE".ljust(257, b"t")), world="limited"),
     served("target-at-the-limit", "RFC 9110 §15.5.15", get(path=b"/CASE".ljust(256, b"t")), world="limited"),
+    refused("fields-too-large", "RFC 6585 §5", 431, get(1, (b"x", b"v" * 2048)), world="limited"),
     refused("fields-too-many", "RFC 6585 §5", 431, get(1, *((b"x-%d" % n, b"1") for n in range(30))), world="limited"),
     refused("fields-of-default-too-many", "RFC 6585 §5", 431, get(1, *((b"x-%d" % n, b"1") for n in range(110)))),
     refused("announced-too-large", "RFC 9110 §15.5.14", 413, post(1, (b"content-length", b"1001")), world="limited"),
