@@ -12,6 +12,8 @@ std::string_view name_of(ErrorKind kind) {
       return "closed";
     case ErrorKind::reset:
       return "reset";
+    case ErrorKind::stream_reset:
+      return "stream_reset";
     case ErrorKind::refused:
       return "refused";
     case ErrorKind::unreachable:

@@ -24,6 +24,7 @@ enum class ErrorKind : std::uint8_t {
   // transport
   closed,          // orderly end of stream where more was expected
   reset,           // connection reset, broken pipe
+  stream_reset,    // HTTP/2: this exchange was reset, the connection lives
   refused,         // connection refused
   unreachable,     // no route, network down
   connect_failed,  // any other failure to connect

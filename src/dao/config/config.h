@@ -115,6 +115,10 @@ struct Proxy {
   std::uint32_t interim_responses_max = 0;
   std::size_t pool_max_idle = 0;  // per upstream and worker
   Milliseconds pool_idle_timeout{};
+  std::size_t http2_max_streams = 0;      // on a connection, before another one is opened
+  std::size_t http2_max_connections = 0;  // per address and worker
+  Milliseconds http2_ping_after{};
+  Milliseconds http2_ping_timeout{};
 };
 
 struct Dns {
@@ -139,9 +143,10 @@ struct Telemetry {
   LogLevel log_level = LogLevel::info;
 };
 
-enum class Scheme : std::uint8_t { http, unix_socket };
+enum class Scheme : std::uint8_t { http, h2c, unix_socket };
 
-// Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; unix: "unix:/path/of.sock".
+// Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; h2c, HTTP/2 without TLS:
+// "h2c://host[:port][/base/path]"; unix: "unix:/path/of.sock". What is said of http below holds for h2c too.
 struct Url {
   std::string text;  // as the operator wrote it
   Scheme scheme = Scheme::http;

@@ -282,6 +282,18 @@ Table proxy_table() {
                                      "Idle connections kept per upstream and worker; 0 = none."),
       integer<&Proxy::pool_idle_timeout>("pool_idle_timeout_ms", 60'000, kTimeout, "ms",
                                          "How long a connection to an upstream is kept while idle."),
+      integer<&Proxy::http2_max_streams>("http2_max_streams", 100, {1, 10'000}, "",
+                                         "Requests at the same time on one HTTP/2 connection before another one is "
+                                         "opened; the upstream may allow fewer."),
+      integer<&Proxy::http2_max_connections>(
+          "http2_max_connections", 4, {1, 1000}, "",
+          "HTTP/2 connections per upstream address and worker; when all are full, requests wait for their turn."),
+      integer<&Proxy::http2_ping_after>(
+          "http2_ping_after_ms", 10'000, kTimeout, "ms",
+          "Silence of an HTTP/2 connection with requests under way after which DAO asks by PING whether it lives."),
+      integer<&Proxy::http2_ping_timeout>(
+          "http2_ping_timeout_ms", 5000, kTimeout, "ms",
+          "How long the answer to that PING may take; then the connection is given up."),
   };
   table.keys.insert(table.keys.end(), own.begin(), own.end());
   return table;
@@ -408,12 +420,14 @@ Table rule_table() {
   Key name = with_example(
       text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
       "\"api-1\"");
-  Key url = with_example(text<parse_url, &UpstreamDraft::url>(
-                             "url", R"("http://host[:port][/base/path]" or "unix:/path")",
-                             "Where the upstream is; a base path is put before the path of "
-                             "every request. The port is 80 if none is given. `ws://` means the same as `http://`."),
-                         "\"http://10.0.0.1:8000\"");
-  url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss])://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
+  Key url =
+      with_example(text<parse_url, &UpstreamDraft::url>(
+                       "url", R"("http://host[:port][/base/path]", "h2c://host[:port][/base/path]" or "unix:/path")",
+                       "Where the upstream is; a base path is put before the path of "
+                       "every request. The port is 80 if none is given. `ws://` means the same as `http://`; `h2c://` "
+                       "is HTTP/2 without TLS."),
+                   "\"http://10.0.0.1:8000\"");
+  url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss]|[Hh]2[Cc])://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
   name.required = true;
   url.required = true;
   upstreams.keys = {name, url,

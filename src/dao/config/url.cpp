@@ -10,7 +10,8 @@
 namespace dao::config {
 namespace {
 
-constexpr std::string_view kForms = R"("http://host[:port][/base/path]" or "unix:/path")";
+constexpr std::string_view kForms =
+    R"("http://host[:port][/base/path]", "h2c://host[:port][/base/path]" or "unix:/path")";
 
 std::unexpected<Problem> refuse(std::string message, std::string suggestion = {}) {
   return std::unexpected(Problem{std::move(message), std::string(kForms), std::move(suggestion)});
@@ -57,7 +58,8 @@ Parsed<Url> parse_http(Url url, std::string_view rest) {
     host = authority.substr(0, colon);
     port = authority.substr(colon + 1);
     if (is_ipv6(authority))
-      return refuse("an IPv6 address needs brackets", fmt::format("http://[{}]{}", authority, path));
+      return refuse("an IPv6 address needs brackets",
+                    fmt::format("{}://[{}]{}", url.scheme == Scheme::h2c ? "h2c" : "http", authority, path));
     const auto number = parse_port(port);
     if (!number || *number == 0) {
       return std::unexpected(Problem{in_quotes(port) + " is not a port", "a number from 1 to 65535"});
@@ -105,8 +107,11 @@ Parsed<Url> parse_url(std::string_view text) {
   if (text.starts_with('/')) return refuse("the scheme is missing", fmt::format("unix:{}", text));
   const bool has_scheme = colon != std::string_view::npos && text.substr(colon + 1).starts_with("//");
   if (!has_scheme) return refuse("the scheme is missing", fmt::format("http://{}", text));
-  if (scheme != "http" && scheme != "ws")
+  if (scheme == "h2c") {
+    url.scheme = Scheme::h2c;
+  } else if (scheme != "http" && scheme != "ws") {
     return refuse(fmt::format("the scheme {} is not supported", in_quotes(scheme)));
+  }
   return parse_http(std::move(url), text.substr(colon + 3));
 }
 

@@ -52,6 +52,8 @@ ErrorAnswer backend_answer(ErrorKind kind) {
     case ErrorKind::reset:
     case ErrorKind::io:
       return {502, "connection_terminated", "the upstream closed the connection without an answer"};
+    case ErrorKind::stream_reset:
+      return {502, "connection_terminated", "the upstream reset the exchange without an answer"};
     case ErrorKind::incomplete:
       return {502, "http_response_incomplete", "the upstream's answer was cut short"};
     case ErrorKind::malformed:

@@ -114,6 +114,7 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
       break;
     case ErrorKind::closed:
     case ErrorKind::reset:
+    case ErrorKind::stream_reset:
       if (!allowed.connection_lost) break;
       if (outcome.error.sent == Sent::nothing || http::is_idempotent(exchange.request().method)) {
         return sense::RetryReason::connection_lost;

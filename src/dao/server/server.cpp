@@ -225,7 +225,7 @@ void Process::resolve_upstreams() {
   settings.seed = std::random_device{}();
   for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
     const config::Url& url = config_->upstreams[i].url;
-    if (url.scheme != config::Scheme::http || url.host_is_ip) continue;
+    if (url.scheme == config::Scheme::unix_socket || url.host_is_ip) continue;
     if (!resolver_) resolver_ = std::make_unique<net::Resolver>(settings);
     {
       const std::lock_guard lock(resolving_mutex_);

@@ -37,7 +37,16 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
   forwarding.forwarded = kind == config::Forwarded::both || kind == config::Forwarded::forwarded;
   response_limits.head_max_bytes = config->proxy.response_header_max_bytes;
   response_limits.fields_max = 1000;  // bounded by the bytes; backends send more fields than clients
-  const upstream::PoolSettings pool_settings{config->proxy.pool_max_idle, config->proxy.pool_idle_timeout};
+  upstream::PoolSettings pool_settings;
+  pool_settings.max_idle = config->proxy.pool_max_idle;
+  pool_settings.idle_timeout = config->proxy.pool_idle_timeout;
+  pool_settings.max_sessions = config->proxy.http2_max_connections;
+  pool_settings.h2.response_limits = response_limits;
+  pool_settings.h2.interim_responses_max = config->proxy.interim_responses_max;
+  pool_settings.h2.max_streams = config->proxy.http2_max_streams;
+  pool_settings.h2.idle_timeout = config->proxy.pool_idle_timeout;
+  pool_settings.h2.ping_after = config->proxy.http2_ping_after;
+  pool_settings.h2.ping_timeout = config->proxy.http2_ping_timeout;
   for (std::size_t i = 0; i < config->upstreams.size(); ++i) {
     const config::Url& url = config->upstreams[i].url;
     std::string host = url.host.empty() ? "localhost" : url.host;
@@ -45,6 +54,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     constexpr std::uint16_t kHttpPort = 80;
     if (url.port != 0 && url.port != kHttpPort) host += ":" + std::to_string(url.port);
     host_fields.push_back(std::move(host));
+    pool_settings.protocol = url.scheme == config::Scheme::h2c ? upstream::Protocol::h2 : upstream::Protocol::h1;
     pools.push_back(std::make_unique<upstream::Pool>(loop, connector, buffers, shard.upstream(i), pool_settings));
   }
   for (const config::Rule& rule : config->rules) {

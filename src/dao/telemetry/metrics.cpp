@@ -87,10 +87,12 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
 constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit};
 constexpr ErrorKind kUpstreamErrors[] = {
-    ErrorKind::closed,         ErrorKind::reset,          ErrorKind::refused,           ErrorKind::unreachable,
-    ErrorKind::timeout_head,   ErrorKind::timeout_body,   ErrorKind::timeout_total,     ErrorKind::timeout_connect,
-    ErrorKind::dns_error,      ErrorKind::dns_timeout,    ErrorKind::malformed,         ErrorKind::incomplete,
-    ErrorKind::connect_failed, ErrorKind::head_too_large, ErrorKind::unexpected_upgrade};
+    ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
+    ErrorKind::unreachable,    ErrorKind::timeout_head,    ErrorKind::timeout_body,
+    ErrorKind::timeout_total,  ErrorKind::timeout_connect, ErrorKind::dns_error,
+    ErrorKind::dns_timeout,    ErrorKind::malformed,       ErrorKind::incomplete,
+    ErrorKind::connect_failed, ErrorKind::head_too_large,  ErrorKind::unexpected_upgrade,
+    ErrorKind::stream_reset};
 
 void each_reason(Series& series, const std::array<sense::Counter, sense::kErrorKinds>& counts,
                  std::span<const ErrorKind> always, const Labels& labels = {}) {

@@ -61,7 +61,8 @@ std::optional<Nanoseconds> keep_alive_timeout(const http::ResponseHead& head) {
 
 // The address could not be reached, so nothing of the request was.
 bool is_connect_failure(const Error& error) {
-  return error.origin == Origin::backend && error.sent == Sent::nothing;
+  return error.origin == Origin::backend && error.sent == Sent::nothing && error.kind != ErrorKind::closed &&
+         error.kind != ErrorKind::stream_reset;
 }
 
 rt::Task<AttemptOutcome> Attempt::run() {
@@ -107,10 +108,14 @@ rt::Task<AttemptOutcome> Attempt::run() {
       co_return std::move(outcome_);
     }
     outcome_.error = done.error();
+    // HTTP/2 says it outright: refused, or not processed before GOAWAY (RFC 9113 section 8.7).
+    const bool unprocessed = outcome_.error.sent == Sent::nothing && (outcome_.error.kind == ErrorKind::stream_reset ||
+                                                                      outcome_.error.kind == ErrorKind::closed);
     const bool died_unanswered = outcome_.error.kind == ErrorKind::closed || outcome_.error.kind == ErrorKind::reset;
     const bool may_send_again = outcome_.error.sent == Sent::nothing || http::is_idempotent(method);
-    const bool stale = outcome_.reused && died_unanswered && outcome_.error.origin == Origin::backend &&
-                       outcome_.status == 0 && !in_.exchange.head_sent() && can_replay() && may_send_again;
+    const bool stale = !fresh && (unprocessed || (outcome_.reused && died_unanswered)) &&
+                       outcome_.error.origin == Origin::backend && outcome_.status == 0 && !in_.exchange.head_sent() &&
+                       can_replay() && may_send_again;
     const bool other_address = !outcome_.reused && is_connect_failure(outcome_.error) && addresses_left-- > 1;
     if (!(stale || other_address) || in_.cancel.requested()) co_return std::move(outcome_);
     fresh = fresh || stale;

@@ -1,0 +1,137 @@
+// One HTTP/2 connection to a backend server (RFC 9113, the client's role) that many exchanges share. The pool
+// (upstream/pool.h) decides which exchange goes over which connection. One thread.
+//
+// A task of its own reads and writes for as long as the connection lives; exchanges (ClientStream) only leave work for
+// it. All frames that exchanges have for the backend in one turn of the loop leave in one write. nghttp2 does framing
+// and HPACK; what it queues by itself (acknowledgements) it bounds.
+//
+// Memory: one block for reading (while bytes are there), one block and one frame for writing (while the backend does
+// not take them), and for each stream what client_stream.h says. The stream window is kStreamWindow, given back as the
+// request path consumes; the connection's window is given back at once, so a stream that nobody reads stops itself
+// only.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dao/base/clock.h"
+#include "dao/base/error.h"
+#include "dao/http/buffer.h"
+#include "dao/http/head.h"
+#include "dao/net/stream.h"
+#include "dao/rt/cancel.h"
+#include "dao/rt/event.h"
+#include "dao/rt/loop.h"
+#include "dao/rt/task.h"
+
+namespace dao::http::h2 {
+
+class ClientStream;
+
+struct ClientSettings {
+  HeadLimits response_limits{.target_max_bytes = 0, .head_max_bytes = 65536, .fields_max = 1000};
+  std::uint32_t interim_responses_max = 16;
+  std::size_t max_streams = 100;  // beyond these the pool opens another connection
+  Nanoseconds idle_timeout = std::chrono::seconds(60);
+  Nanoseconds ping_after = std::chrono::seconds(10);   // of silence while exchanges wait
+  Nanoseconds ping_timeout = std::chrono::seconds(5);  // for the answer; then the connection is dead
+  Nanoseconds write_stall = std::chrono::seconds(60);  // in which the backend takes nothing
+  bool secure = false;                                 // :scheme is https
+};
+
+inline constexpr std::size_t kStreamWindow = std::size_t{256} * 1024;
+inline constexpr std::size_t kConnectionWindow = std::size_t{1024} * 1024;
+
+class ClientSession : public std::enable_shared_from_this<ClientSession> {
+ public:
+  // Takes over a stream that may still be connecting, and starts the task.
+  static std::shared_ptr<ClientSession> start(rt::Loop& loop, std::unique_ptr<net::Stream> stream, BufferPool& buffers,
+                                              const ClientSettings& settings);
+  ~ClientSession();
+  ClientSession(const ClientSession&) = delete;
+  ClientSession& operator=(const ClientSession&) = delete;
+
+  // A new exchange. Only while usable(). It keeps the session, and ends the stream when it goes.
+  std::unique_ptr<ClientStream> open();
+
+  // The backend takes new streams: alive, no GOAWAY, identifiers left, not retired.
+  [[nodiscard]] bool usable() const;
+  // A new stream would begin at once.
+  [[nodiscard]] bool has_room() const;
+  [[nodiscard]] bool connected() const { return connected_; }
+  [[nodiscard]] bool ended() const { return ended_; }
+  [[nodiscard]] std::size_t streams() const { return streams_.size(); }
+  // As the kernel sees it at this moment: not closed. One system call.
+  [[nodiscard]] bool idle_and_open() { return stream_ != nullptr && stream_->idle_and_open(); }
+
+  // Takes no new exchanges; ends when the present ones have.
+  void retire();
+  // Ends now; exchanges fail.
+  void close();
+
+ private:
+  friend class ClientStream;
+  friend struct Callbacks;
+
+  ClientSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream, BufferPool& buffers,
+                const ClientSettings& settings);
+
+  static rt::Task<> run(std::shared_ptr<ClientSession> self);
+  rt::Task<Result<>> read_frames();
+  rt::Task<Result<>> write_frames();
+  Result<> receive(std::span<const char> bytes);
+  // True when nothing is left to write, false when the backend does not take it.
+  Result<bool> flush();
+  void fill();
+  void release_out();
+  // What is to happen when nobody has work for the writer.
+  [[nodiscard]] Instant next_timer() const;
+  Result<> on_timer();
+  [[nodiscard]] Error connection_error(Error error) const;
+  void fail_streams(const Error& error);
+
+  // For ClientStream.
+  void wake_writer() { work_.set(); }
+  void remove(ClientStream& stream);
+  // Bytes of the stream's body that the request path is done with.
+  void consumed(std::int32_t stream_id, std::size_t bytes);
+
+  // Every frame costs a credit; those that bring something earn more.
+  bool spend_credit();
+  void earn_credit(int credits);
+
+  rt::Loop& loop_;
+  std::unique_ptr<net::Stream> stream_;
+  BufferPool& buffers_;
+  ClientSettings settings_;
+  nghttp2_session* session_ = nullptr;
+  std::vector<ClientStream*> streams_;
+  std::vector<nghttp2_nv> fields_scratch_;
+
+  rt::Event work_;  // frames to write, or a reason to end
+  rt::Cancel ending_;
+  char* out_ = nullptr;  // a block of BufferPool::kSmall
+  std::size_t out_begin_ = 0;
+  std::size_t out_end_ = 0;
+  std::span<const char> out_tail_;  // a frame that did not fit; nghttp2 keeps it until the next one is asked for
+
+  std::optional<Error> flaw_;  // the backend broke the protocol
+  Instant last_read_;
+  Instant busy_since_{};  // since when streams_ is not empty
+  Instant idle_since_;
+  Instant ping_sent_{};
+  bool ping_outstanding_ = false;
+  bool connected_ = false;
+  bool blocked_ = false;  // the backend does not take what is written
+  bool retired_ = false;
+  bool closed_by_us_ = false;
+  bool ended_ = false;
+  int credits_;
+  Instant credits_at_;
+};
+
+}  // namespace dao::http::h2

@@ -1,0 +1,121 @@
+// One exchange over an HTTP/2 connection to a backend. Destroying it before both directions are complete resets the
+// stream (CANCEL); the connection goes on. One thread.
+//
+// Memory: at most kStreamWindow of a response's body that was not consumed yet, in blocks, of which two may be part
+// empty; one response head and at most `interim_responses_max` interim ones within the limits on heads; the first piece
+// of the request's body, copied.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dao/http/client_exchange.h"
+#include "dao/http/h2/client_session.h"
+#include "dao/rt/event.h"
+
+namespace dao::http::h2 {
+
+class ClientStream final : public ClientExchange {
+ public:
+  explicit ClientStream(std::shared_ptr<ClientSession> session);
+  ~ClientStream() override;
+  ClientStream(const ClientStream&) = delete;
+  ClientStream& operator=(const ClientStream&) = delete;
+
+  [[nodiscard]] ClientSession& session() const { return *session_; }
+
+  // Returns when the request is queued; `first` was copied.
+  rt::Task<Result<>> send_request(const RequestHead& head, std::string_view base_path, BodyPiece first,
+                                  std::span<const Field> trailers, Nanoseconds connecting, Nanoseconds stall,
+                                  rt::Cancel* cancel) override;
+  // Returns when the connection has taken the bytes, within the backend's windows.
+  rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall,
+                               rt::Cancel* cancel) override;
+  rt::Task<Result<>> read_head(ResponseHead& head, Method request_method, const HeadLimits& limits, Instant deadline,
+                               rt::Cancel* cancel) override;
+  void start_body(const ResponseHead& head, const HeadLimits& limits) override;
+  Result<BodyPiece> take_buffered_body() override;
+  rt::Task<Result<BodyPiece>> read_body(Instant deadline, rt::Cancel* cancel) override;
+  [[nodiscard]] std::span<const Field> trailers() const override { return trailers_; }
+  [[nodiscard]] bool reusable(const ResponseHead& head) override;
+
+ private:
+  friend class ClientSession;
+  friend struct Callbacks;
+
+  // A field section as it came.
+  struct Section {
+    struct Entry {
+      std::uint32_t at;
+      std::uint32_t name;
+      std::uint32_t value;  // sizes; the value follows the name
+    };
+    std::string text;
+    std::vector<Entry> entries;
+    std::uint16_t status = 0;
+    bool ends_stream = false;
+  };
+  struct Block {
+    char* data;
+    std::size_t size;
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  Result<> submit(const RequestHead& head, std::string_view base_path, BodyPiece first,
+                  std::span<const Field> trailers);
+  Result<> take_head(ResponseHead& head, Method request_method);
+  [[nodiscard]] bool something_to_send() const { return !first_.empty() || !piece_.empty() || last_; }
+
+  // What the connection tells (Callbacks).
+  ssize_t fill_frame(std::uint8_t* into, std::size_t size, std::uint32_t& flags);
+  void section_began();
+  [[nodiscard]] bool add_field(std::string_view name, std::string_view value);
+  // False: more interim heads than allowed.
+  [[nodiscard]] bool section_complete(bool ends_stream);
+  void add_body(std::span<const char> bytes);
+  void remote_ended();
+  void stream_closed(std::uint32_t error_code);
+  void fail(Error error);
+
+  std::shared_ptr<ClientSession> session_;
+  std::size_t slot_ = 0;  // in the session's list
+  std::int32_t id_ = 0;   // 0: no request submitted yet
+
+  // The request.
+  rt::Event outgoing_;  // connected, bytes taken, or failed
+  std::string first_;
+  std::size_t first_taken_ = 0;
+  std::span<const char> piece_;  // the caller's, until it was taken
+  std::span<const Field> trailers_out_;
+  std::uint64_t taken_ = 0;
+  bool last_ = false;
+  bool deferred_ = false;
+  bool request_done_ = false;
+  Sent sent_ = Sent::nothing;
+
+  // The response.
+  rt::Event incoming_;  // a head, a piece, the end, or a failure
+  Section section_;     // being received
+  std::deque<Section> heads_;
+  Section current_;  // the head that was handed out
+  Section trailer_section_;
+  std::vector<Field> trailers_;
+  std::vector<Block> blocks_;
+  std::size_t handed_out_ = 0;  // bytes at the front of the first block that the last piece occupies
+  std::size_t section_bytes_ = 0;
+  bool final_head_came_ = false;
+  bool no_body_ = false;  // whatever the backend sends is not a body (HEAD, 204, 304)
+  bool remote_ended_ = false;
+  bool closed_ = false;
+  std::optional<std::uint32_t> reset_code_;  // of a RST_STREAM that came
+  std::optional<Error> failure_;
+};
+
+}  // namespace dao::http::h2
