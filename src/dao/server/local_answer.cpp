@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dao/server/error_answer.h"
+#include "dao/server/grpc.h"
 
 namespace dao::server {
 
@@ -44,9 +45,6 @@ rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchan
   if (error.origin == Origin::client) exchange.close_after();
 
   response.clear();
-  const http::Field* accept = exchange.request().find(http::FieldId::accept);
-  const bool json = accept != nullptr && prefers_json(accept->value);
-  const std::string body = error_body(what, json);
   std::string proxy_status = fmt::format("{}; error={}", worker.config->server.via, what.proxy_status);
   if (worker.config->server.proxy_status_details && !error.detail.empty()) {
     std::string detail{error.detail};
@@ -55,6 +53,20 @@ rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchan
     proxy_status += fmt::format("; details=\"{}\"", detail);
   }
   response.add("Proxy-Status", proxy_status);
+  // A gRPC client looks for the error where its own protocol has it: fields without a body ("Trailers-Only").
+  if (is_grpc(exchange.request())) {
+    constexpr std::uint16_t kOk = 200;
+    const std::string code = std::to_string(grpc_status_for(what.status));
+    response.add("grpc-status", code);
+    response.add("grpc-message", what.sentence);  // plain ASCII: nothing in it needs percent-encoding
+    auto telling = answer(exchange, response, kOk, "application/grpc", {}, worker.date.at(worker.loop.wall_now()));
+    const Result<> told = co_await std::move(telling);
+    static_cast<void>(told);
+    co_return kOk;
+  }
+  const http::Field* accept = exchange.request().find(http::FieldId::accept);
+  const bool json = accept != nullptr && prefers_json(accept->value);
+  const std::string body = error_body(what, json);
   if (what.retry_after) response.add("Retry-After", "1");
   if (what.status == 405) response.add("Allow", kAllowedMethods);
   auto answering =

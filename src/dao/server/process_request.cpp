@@ -9,6 +9,7 @@
 #include "dao/base/log.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
+#include "dao/server/grpc.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
 #include "dao/server/tunnel.h"
@@ -38,6 +39,16 @@ class TotalTimeout : private rt::Timer {
   rt::Loop& loop_;
   rt::Cancel& cancel_;
 };
+
+// For the whole exchange; zero: no limit. A gRPC client says how long it waits.
+Nanoseconds time_for(const RequestHead& request, const config::ProxySettings& settings) {
+  const Nanoseconds configured = settings.total_timeout;
+  if (!is_grpc(request)) return configured;
+  const std::optional<Nanoseconds> asked = grpc_timeout(request);
+  if (!asked) return configured;
+  const Nanoseconds at_least = std::max(*asked, Nanoseconds(1));
+  return configured == Nanoseconds::zero() ? at_least : std::min(configured, at_least);
+}
 
 // A response head that goes back to the worker's spares.
 class BorrowedResponse {
@@ -240,7 +251,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
   rt::Cancel cancel;
-  TotalTimeout total(worker.loop, settings.total_timeout, cancel);
+  TotalTimeout total(worker.loop, time_for(request, settings), cancel);
   worker.retry_budget.request_began();
   Candidates candidates(worker, worker.routes[*route_number]);
 
