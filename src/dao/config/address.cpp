@@ -12,7 +12,7 @@
 namespace dao::config {
 namespace {
 
-constexpr std::string_view kBindForms = R"("host:port", "[ipv6]:port", "*:port" or "unix:/path")";
+constexpr std::string_view kBindForms = R"("host:port", "[ipv6]:port", "*:port", "unix:/path" or "fd:NAME")";
 constexpr std::string_view kNameServerForms = R"("ip:port" or "[ipv6]:port")";
 constexpr std::string_view kBlockForms = R"(an address like "192.0.2.7", a block like "10.0.0.0/8", or "unix")";
 
@@ -87,6 +87,16 @@ Parsed<Address> parse_bind(std::string_view text) {
     if (!path) return std::unexpected(path.error());
     address.kind = Address::Kind::unix_socket;
     address.path = *std::move(path);
+    return address;
+  }
+  if (text.starts_with("fd:")) {
+    address.host = text.substr(3);
+    const bool plain = std::ranges::all_of(address.host, [](char c) { return c > ' ' && c < 0x7f && c != ':'; });
+    if (address.host.empty() || !plain || address.host.size() > 255) {
+      return std::unexpected(
+          Problem{in_quotes(text) + " names no socket", "\"fd:NAME\", as in FileDescriptorName= of the socket unit"});
+    }
+    address.kind = Address::Kind::inherited;
     return address;
   }
   if (const std::size_t scheme = text.find("://"); scheme != std::string_view::npos) {
@@ -182,6 +192,7 @@ Parsed<AddressBlock> parse_address_block(std::string_view text) {
 bool same_listener(const Address& a, const Address& b) {
   if (a.kind != b.kind) return false;
   if (a.kind == Address::Kind::unix_socket) return a.path == b.path;
+  if (a.kind == Address::Kind::inherited) return a.host == b.host;
   if (a.port != b.port || a.port == 0) return false;
   const auto any = [](const Address& address) {
     return address.host.empty() || address.host == "0.0.0.0" || address.host == "::";

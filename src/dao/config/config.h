@@ -18,13 +18,15 @@
 
 namespace dao::config {
 
-// Where to listen or to send: an IP address and port, or the path of a unix socket.
+// Where to listen or to send: an IP address and port, the path of a unix socket, or (listeners only) a socket that is
+// there when DAO starts.
 struct Address {
-  enum class Kind : std::uint8_t { tcp, unix_socket };
+  enum class Kind : std::uint8_t { tcp, unix_socket, inherited };
 
   std::string text;  // as the operator wrote it
   Kind kind = Kind::tcp;
   std::string host;  // tcp: IPv4 or IPv6 literal without brackets; empty = every address, IPv4 and IPv6 ("*:80", ":80")
+                     // inherited: the socket's name, or its number
   std::uint16_t port = 0;  // tcp: 0 = the kernel picks (listeners only)
   std::string path;        // unix_socket: absolute path
 };

@@ -63,8 +63,8 @@ constexpr std::array kUpgrades = {
     Named<Upgrade>{"websocket", Upgrade::websocket, "requests that ask for a WebSocket (RFC 6455, RFC 8441)"},
 };
 
-constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port" or "unix:/path")";
-constexpr std::string_view kBindPattern = "^(unix:/.+|.*:[0-9]{1,5})$";
+constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port", "unix:/path" or "fd:NAME")";
+constexpr std::string_view kBindPattern = "^(unix:/.+|fd:.+|.*:[0-9]{1,5})$";
 constexpr std::string_view kNameForm = "printable ASCII characters, at most 128";
 
 Key with_example(Key key, std::string_view example) {
@@ -153,7 +153,8 @@ Table server_table() {
 
   Key bind = texts<parse_bind, &Server::bind>(
       Kind::text_or_list, "bind", kBindForm,
-      "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets the kernel pick one. Short for "
+      "Where to listen; `*` means every address, IPv4 and IPv6, and port 0 lets the kernel pick one. `fd:NAME` is a "
+      "socket that systemd opened (socket activation), by its `FileDescriptorName=`, or by its number. Short for "
       "`[[server.listener]]` with nothing but a `bind`.");
   bind.absent = "`127.0.0.1:8080`, or nothing if there is a `[[server.listener]]`";
   bind.min_items = 1;

@@ -19,6 +19,11 @@ TEST(Bind, ReadsEveryForm) {
   EXPECT_EQ(parse_bind(":80")->port, 80);
   EXPECT_EQ(parse_bind("127.0.0.1:0")->port, 0);
   EXPECT_EQ(parse_bind("unix:/a")->path, "/a");
+  EXPECT_EQ(parse_bind("fd:dao.socket")->host, "dao.socket");
+  EXPECT_EQ(parse_bind("fd:3")->kind, Address::Kind::inherited);
+  EXPECT_FALSE(parse_bind("fd:"));
+  EXPECT_FALSE(parse_bind("fd:a b"));
+  EXPECT_FALSE(parse_bind("fd:a:b"));
   EXPECT_EQ(parse_bind("unix:///a")->path, "/a");
   EXPECT_EQ(parse_bind("unix:/a")->kind, Address::Kind::unix_socket);
   for (const char* bad :

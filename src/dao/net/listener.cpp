@@ -142,6 +142,11 @@ Acceptor::~Acceptor() {
 void Acceptor::close() {
   if (fd_ < 0) return;
   accept_all(kBacklog);
+  abandon();
+}
+
+void Acceptor::abandon() {
+  if (fd_ < 0) return;
   loop_.timers().cancel(pause_timer_);
   loop_.unwatch(fd_);
   ::close(fd_);

@@ -33,6 +33,8 @@ class Acceptor final : private rt::IoSource {
 
   // Stops accepting: what the kernel has already queued is accepted first, so that nobody is refused.
   void close();
+  // Stops accepting and leaves what is queued to another process that has the same socket.
+  void abandon();
   // Accept errors such as EMFILE since the start.
   [[nodiscard]] std::uint64_t failures() const { return failures_; }
 

@@ -1,5 +1,6 @@
 #include "dao/server/server.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
@@ -24,6 +25,8 @@
 #include "dao/net/resolver.h"
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
+#include "dao/server/inherited_sockets.h"
+#include "dao/server/successor.h"
 #include "dao/server/telemetry_service.h"
 #include "dao/server/version.h"
 #include "dao/server/worker.h"
@@ -75,7 +78,11 @@ std::expected<net::SocketAddress, std::string> address_of(const config::Address&
 }
 
 // Every address at once is IPv6 with IPv4 inside; on a machine without IPv6 it is IPv4.
-std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers) {
+std::expected<net::ListenSockets, std::string> open_anew(const config::Address& address, unsigned workers) {
+  if (address.kind == config::Address::Kind::inherited) {
+    return std::unexpected("cannot listen on " + address.text +
+                           ": no such socket was passed (is the .socket unit started, is FileDescriptorName= right?)");
+  }
   const auto wanted = address_of(address);
   if (!wanted) return std::unexpected(wanted.error());
   auto sockets = net::open_listeners(*wanted, workers);
@@ -95,13 +102,17 @@ class Process {
 
  private:
   bool open_listeners();
+  std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers);
+  bool share_out(std::size_t listener, const std::vector<int>& fds);
   bool open_access_log();
   void start_workers();
   void start_telemetry();
   void resolve_upstreams();
   void wait_for_addresses();
   int obey_signals();
-  int drain(int first_signal);
+  // The successor's process id, or 0 if there is none and this process carries on.
+  pid_t upgrade();
+  int drain(std::string_view why, bool handed_over);
   std::string metrics() const;
   [[noreturn]] void end_at_once(int status, std::string_view why) const;
 
@@ -109,7 +120,10 @@ class Process {
   sigset_t signals_{};
   unsigned worker_count_ = 1;
   std::size_t open_files_ = 0;
-  std::vector<std::vector<int>> listen_fds_;  // [worker][listener]
+  const Program program_ = Program::running();
+  std::unique_ptr<InheritedSockets> inherited_;
+  std::vector<HandedOver> listening_;                 // all listening sockets, telemetry's included
+  std::vector<std::vector<Worker::Socket>> sockets_;  // of each worker
   int telemetry_fd_ = -1;
   std::vector<std::string> unix_paths_;
   std::vector<std::string> route_names_;
@@ -131,7 +145,7 @@ class Process {
 int Process::run() {
   log::set_level(level_of(config_->telemetry.log_level));
   sigemptyset(&signals_);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&signals_, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&signals_, signal);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
@@ -152,6 +166,8 @@ int Process::run() {
   log::info("ready", {{"routes", config_->rules.size()},
                       {"upstreams", config_->upstreams.size()},
                       {"max_connections", limit_->most()}});
+  inherited_->report_ready();
+  inherited_.reset();
   sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", config_->rules.size(),
              config_->upstreams.size());
   const int status = obey_signals();
@@ -159,27 +175,57 @@ int Process::run() {
   return status;
 }
 
-bool Process::open_listeners() {
-  listen_fds_.resize(worker_count_);
-  std::vector<std::string> opened;
-  for (const config::Listener& listener : config_->server.listeners) {
-    auto sockets = open(listener.address, worker_count_);
-    if (!sockets) {
-      log::error("cannot start", {{"reason", sockets.error()}});
+// What was handed to us is taken over; everything else is opened.
+std::expected<net::ListenSockets, std::string> Process::open(const config::Address& address, unsigned workers) {
+  std::expected<net::ListenSockets, std::string> sockets;
+  if (std::vector<int> fds = inherited_->take(address); !fds.empty()) {
+    const net::SocketAddress bound = net::SocketAddress::local_of(fds.front());
+    sockets = net::ListenSockets{.fds = std::move(fds), .address = bound};
+  } else {
+    sockets = open_anew(address, workers);
+  }
+  if (!sockets) {
+    log::error("cannot start", {{"reason", sockets.error()}});
+    return sockets;
+  }
+  if (sockets->address.is_unix() && address.kind == config::Address::Kind::unix_socket) {
+    unix_paths_.push_back(address.path);
+  }
+  listening_.push_back({InheritedSockets::key_of(address), sockets->fds});
+  return sockets;
+}
+
+// Every worker accepts from a socket, and every socket has a worker: what waits in it would wait for ever.
+bool Process::share_out(std::size_t listener, const std::vector<int>& fds) {
+  for (std::size_t i = 0; i < std::max<std::size_t>(fds.size(), worker_count_); ++i) {
+    const int fd = i < fds.size() ? fds[i] : fcntl(fds[i % fds.size()], F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+      log::error("cannot start", {{"reason", fmt::format("cannot share a socket: {}", std::strerror(errno))}});
       return false;
     }
-    for (std::size_t i = 0; i < worker_count_; ++i) listen_fds_[i].push_back(sockets->fds[i]);
-    if (sockets->address.is_unix()) unix_paths_.push_back(listener.address.path);
+    sockets_[i % worker_count_].push_back({listener, fd});
+  }
+  return true;
+}
+
+bool Process::open_listeners() {
+  auto inherited = InheritedSockets::from_environment();
+  if (!inherited) {
+    log::error("cannot start", {{"reason", inherited.error()}});
+    return false;
+  }
+  inherited_ = std::move(*inherited);
+  sockets_.resize(worker_count_);
+  std::size_t number = 0;
+  for (const config::Listener& listener : config_->server.listeners) {
+    const auto sockets = open(listener.address, worker_count_);
+    if (!sockets || !share_out(number++, sockets->fds)) return false;
     log::info("listening", {{"listener", listener.name}, {"address", sockets->address.text()}});
   }
   if (config_->telemetry.prometheus_bind) {
-    auto sockets = open(*config_->telemetry.prometheus_bind, 1);
-    if (!sockets) {
-      log::error("cannot start", {{"reason", sockets.error()}});
-      return false;
-    }
+    const auto sockets = open(*config_->telemetry.prometheus_bind, 1);
+    if (!sockets) return false;
     telemetry_fd_ = sockets->fds.front();
-    if (sockets->address.is_unix()) unix_paths_.push_back(config_->telemetry.prometheus_bind->path);
     log::info("telemetry", {{"address", sockets->address.text()}});
   }
   return true;
@@ -210,8 +256,7 @@ void Process::start_workers() {
     shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    workers_.push_back(
-        std::make_unique<Worker>(config_, listen_fds_[i], *shards_[i], *in_flight_, *limit_, lane, seed));
+    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limit_, lane, seed));
   }
   for (const auto& worker : workers_) worker->start();
 }
@@ -294,18 +339,43 @@ int Process::obey_signals() {
         log::warning("SIGHUP: this version does not reload its configuration; restart it",
                      {{"config", config_->source}});
         break;
+      case SIGUSR2:
+        if (const pid_t successor = upgrade(); successor != 0) {
+          sd_notifyf(0, "MAINPID=%d", static_cast<int>(successor));
+          return drain("upgrade", true);
+        }
+        break;
       default:
-        return drain(signal);
+        return drain(signal == SIGTERM ? "SIGTERM" : "SIGINT", false);
     }
   }
 }
 
-int Process::drain(int first_signal) {
-  ready_ = false;
-  sd_notify(0, "STOPPING=1");
-  log::info("draining", {{"signal", first_signal == SIGTERM ? "SIGTERM" : "SIGINT"},
-                         {"timeout_ms", config_->server.drain_timeout.count()}});
-  for (const auto& worker : workers_) worker->drain();
+pid_t Process::upgrade() {
+  log::info("upgrading", {{"program", program_.path}});
+  const auto successor = start_successor(program_, listening_, signals_);
+  if (!successor) {
+    log::error("upgrade failed, carrying on", {{"reason", successor.error()}});
+    return 0;
+  }
+  log::info("upgraded", {{"successor", *successor}});
+  return *successor;
+}
+
+int Process::drain(std::string_view why, bool handed_over) {
+  log::info("draining", {{"signal", why}, {"timeout_ms", config_->server.drain_timeout.count()}});
+  const auto started = std::chrono::steady_clock::now();
+  // Clients that use a kept connection now and then get half of the time to do so once more.
+  const auto close_idle_at = handed_over ? started + config_->server.drain_timeout / 2 : started;
+  if (handed_over) {
+    unix_paths_.clear();
+    if (telemetry_) telemetry_->stop(true);
+    for (const auto& worker : workers_) worker->hand_over();
+  } else {
+    ready_ = false;
+    sd_notify(0, "STOPPING=1");
+    for (const auto& worker : workers_) worker->drain();
+  }
 
   // Workers end by themselves; meanwhile this thread waits for them, a second signal, or the end of patience.
   std::atomic<bool> ended{false};
@@ -315,10 +385,16 @@ int Process::drain(int first_signal) {
     ended = true;
     pthread_kill(self, SIGUSR1);
   });
-  const auto deadline = std::chrono::steady_clock::now() + config_->server.drain_timeout;
+  const auto deadline = started + config_->server.drain_timeout;
+  bool idle_closed = !handed_over;
   while (!ended) {
-    const auto left = deadline - std::chrono::steady_clock::now();
-    if (left <= Nanoseconds::zero()) end_at_once(0, "drain timeout: closing what is still open");
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= deadline) end_at_once(0, "drain timeout: closing what is still open");
+    if (!idle_closed && now >= close_idle_at) {
+      idle_closed = true;
+      for (const auto& worker : workers_) worker->close_idle();
+    }
+    const auto left = (idle_closed ? deadline : close_idle_at) - now;
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
     const timespec wait{.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
     const int signal = sigtimedwait(&signals_, nullptr, &wait);
@@ -327,7 +403,7 @@ int Process::drain(int first_signal) {
   }
   waiter.join();
   if (resolver_) resolver_->stop();
-  if (telemetry_) telemetry_->stop();
+  if (telemetry_) telemetry_->stop(false);
   workers_.clear();
   access_log_.reset();
   for (const std::string& path : unix_paths_) unlink(path.c_str());

@@ -39,17 +39,21 @@ TelemetryService::TelemetryService(int listen_fd, std::function<std::string()> m
 }
 
 TelemetryService::~TelemetryService() {
-  stop();
+  stop(false);
 }
 
 void TelemetryService::start() {
   thread_ = std::thread([this] { loop_.run(); });
 }
 
-void TelemetryService::stop() {
+void TelemetryService::stop(bool handed_over) {
   if (!thread_.joinable()) return;
-  loop_.post([this] {
-    acceptor_.close();
+  loop_.post([this, handed_over] {
+    if (handed_over) {
+      acceptor_.abandon();
+    } else {
+      acceptor_.close();
+    }
     drain_.request(ErrorKind::draining);
     if (connections_ == 0) loop_.stop();
   });

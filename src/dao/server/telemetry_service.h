@@ -21,7 +21,8 @@ class TelemetryService final : private http::RequestHandler {
 
   void start();
   // Any thread: ends the thread, open connections included.
-  void stop();
+  // `handed_over`: another process listens on the same socket.
+  void stop(bool handed_over);
 
  private:
   rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override;

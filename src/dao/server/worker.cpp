@@ -34,7 +34,7 @@ http::ServerSettings settings_of(const config::Server& server) {
 
 }  // namespace
 
-Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
+Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
                sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed)
     : loop_(clock_),
       config_(std::move(config)),
@@ -46,9 +46,9 @@ Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> li
     auto& entrance = *static_cast<Entrance*>(context);
     entrance.worker.accepted(entrance, fd, peer);
   };
-  for (std::size_t i = 0; i < listen_fds.size(); ++i) {
+  for (const Socket& socket : sockets) {
     const gate::Door door{.loop = loop_,
-                          .listener = config_->server.listeners[i],
+                          .listener = config_->server.listeners[socket.listener],
                           .settings = settings_,
                           .buffers = state_.buffers,
                           .handler = *this,
@@ -56,7 +56,7 @@ Worker::Worker(std::shared_ptr<const config::Config> config, std::vector<int> li
                           .shard = shard};
     entrances_.push_back(std::make_unique<Entrance>(*this, door, nullptr));
     Entrance& entrance = *entrances_.back();
-    entrance.acceptor = std::make_unique<net::Acceptor>(loop_, listen_fds[i], handler, &entrance);
+    entrance.acceptor = std::make_unique<net::Acceptor>(loop_, socket.fd, handler, &entrance);
   }
   for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
     // What needs no resolving is known from the start.
@@ -100,6 +100,17 @@ void Worker::drain() {
     for (const auto& entrance : entrances_) entrance->acceptor->close();
     drain_.request(ErrorKind::draining);
   });
+}
+
+void Worker::hand_over() {
+  loop_.post([this] {
+    state_.draining = true;
+    for (const auto& entrance : entrances_) entrance->acceptor->abandon();
+  });
+}
+
+void Worker::close_idle() {
+  loop_.post([this] { drain_.request(ErrorKind::draining); });
 }
 
 void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {

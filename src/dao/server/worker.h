@@ -23,8 +23,12 @@ namespace dao::server {
 
 class Worker final : private http::RequestHandler, private upstream::Connector {
  public:
-  // Takes ownership of `listen_fds`, one for each of Server::listeners.
-  Worker(std::shared_ptr<const config::Config> config, std::vector<int> listen_fds, sense::Shard& shard,
+  struct Socket {
+    std::size_t listener;  // in Server::listeners
+    int fd;
+  };
+  // Takes ownership of the sockets.
+  Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
          sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed);
   ~Worker() override;
 
@@ -33,6 +37,11 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void resolved(std::size_t upstream, net::Resolution resolution);
   // Any thread: accept no more, close what is idle, let what is under way finish; then the thread ends.
   void drain();
+  // Any thread: another process has the same listening sockets. As drain(), but what is queued on them is left to it,
+  // and a connection that is idle may send one more request until close_idle(): a client must be able to use a
+  // connection that it believes to be open.
+  void hand_over();
+  void close_idle();
   // Waits for the thread to end.
   void join();
 

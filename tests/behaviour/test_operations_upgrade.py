@@ -1,0 +1,195 @@
+"""SIGUSR2: the program started anew takes the same sockets, the old one drains, and no client sees any of it. And
+sockets that somebody else opened: systemd's socket activation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+import lib.dao
+from lib import deadline
+from lib.client import RawClient
+from lib.dao import Dao, simple_config
+from lib.faults import expect_ok, get, post
+from lib.origin import Origin
+
+UPGRADES = 10
+
+
+def upgrade(dao: Dao, pid: int) -> int:
+    """Upgrades the process, waits until its successor serves and returns the successor's process id."""
+    before = len(dao.logs("upgraded"))
+    os.kill(pid, signal.SIGUSR2)
+    deadline.wait_until(lambda: len(dao.logs("upgraded")) > before, f"an upgrade; the log:\n{dao.log_text()}")
+    return int(dao.logs("upgraded")[-1].fields["successor"])
+
+
+def end(dao: Dao, pid: int) -> None:
+    """SIGTERM to the last successor; then everything that wrote to the log has ended."""
+    dao.close_clients()
+    deadline.wait_until(lambda: dao.process.poll() is not None, "the end of the first process")
+    wanted = len(dao.logs("upgraded"))
+    deadline.wait_until(lambda: len(dao.logs("stopped")) == wanted, f"all but the last to end:\n{dao.log_text()}")
+    os.kill(pid, signal.SIGTERM)
+    dao.stop(timeout=deadline.DEFAULT * 2)
+    assert len(dao.logs("stopped")) == len(dao.logs("upgraded")) + 1, dao.log_text()
+
+
+class Load:
+    """Clients that go on until they are told to stop; what went wrong for one of them is in `failures`."""
+
+    def __init__(self, dao: Dao):
+        self.failures: list[str] = []
+        self.done = 0
+        self._stop = threading.Event()
+        addresses = dao.addresses
+        self._threads = [
+            threading.Thread(target=self._run, args=(address, keep), daemon=True)
+            for address in addresses
+            for keep in (True, True, False, False)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, address: tuple[str, int] | str, keep: bool) -> None:
+        client: RawClient | None = None
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            try:
+                client = client or RawClient(address)
+                request = get(f"/{number}") if number % 2 else post(f"/{number}", b"body")
+                answer = client.exchange(request)
+                expect_ok(answer)
+                self.done += 1
+                if not keep or "close" in answer.values("connection"):
+                    client.close()
+                    client = None
+            except Exception as problem:  # noqa: BLE001: whatever it was, a client has seen it
+                self.failures.append(repr(problem))
+                return
+        if client:
+            client.close()
+
+    def progress(self, by: int) -> None:
+        wanted = self.done + by
+        deadline.wait_until(lambda: self.done >= wanted or self.failures, f"{by} more requests")
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(deadline.DEFAULT)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_upgrades_under_load_fail_no_request(start_dao, origin: Origin, tmp_path: Path, workers: int) -> None:
+    unix = f"{tmp_path}/dao.sock"
+    dao = start_dao(simple_config(origin.url, server={"bind": ["127.0.0.1:0", f"unix:{unix}"], "workers": workers}))
+    load = Load(dao)
+    load.progress(50)
+    pid = dao.process.pid
+    for _ in range(UPGRADES):
+        pid = upgrade(dao, pid)
+        load.progress(50)
+    load.stop()
+    assert not load.failures
+    # The successor serves all of it, telemetry included, and nobody else has the port.
+    assert dao.metrics().total("dao_requests_total") > 0
+    for address in dao.addresses[-2:]:
+        with RawClient(address) as client:
+            expect_ok(client.exchange(get("/after")))
+    assert set(dao.addresses) == set(dao.addresses[:2])
+    end(dao, pid)
+    assert not Path(unix).exists()
+
+
+def test_a_kept_connection_gets_one_more_answer(start_dao, origin: Origin) -> None:
+    dao = start_dao(simple_config(origin.url))
+    client = dao.client()
+    expect_ok(client.exchange(get("/before")))
+    pid = upgrade(dao, dao.process.pid)
+    answer = client.exchange(get("/last"))
+    expect_ok(answer)
+    assert answer.values("connection") == ["close"]
+    client.expect_closed()
+    deadline.wait_until(lambda: dao.process.poll() is not None, "the end of the old process")
+    assert dao.process.returncode == 0
+    end(dao, pid)
+
+
+def test_a_quiet_connection_is_closed_at_half_of_the_drain_time(start_dao, origin: Origin) -> None:
+    dao = start_dao(simple_config(origin.url, server={"drain_timeout_ms": int(1000 * deadline.SCALE)}))
+    client = dao.client()
+    expect_ok(client.exchange(get("/before")))
+    pid = upgrade(dao, dao.process.pid)
+    client.expect_closed()
+    assert dao.process.wait(deadline.DEFAULT) == 0
+    assert not dao.logs("drain timeout: closing what is still open")
+    end(dao, pid)
+
+
+def test_workers_may_be_more_or_fewer_afterwards(start_dao, origin: Origin) -> None:
+    config = simple_config(origin.url, server={"workers": 2})
+    dao = start_dao(config)
+    text = dao.config_path.read_text()
+    pid = dao.process.pid
+    for workers in (1, 3):
+        dao.config_path.write_text(text.replace("workers = 2", f"workers = {workers}"))
+        pid = upgrade(dao, pid)
+        deadline.wait_until(lambda count=workers: dao.metrics().total("dao_workers") == count, "the new workers")
+        for n in range(20):
+            with RawClient(dao.address) as client:
+                expect_ok(client.exchange(get(f"/{n}")))
+    end(dao, pid)
+
+
+def test_a_successor_that_cannot_start_changes_nothing(start_dao, origin: Origin) -> None:
+    dao = start_dao(simple_config(origin.url))
+    client = dao.client()
+    expect_ok(client.exchange(get("/before")))
+    good = dao.config_path.read_text()
+    dao.config_path.write_text("nonsense")
+    dao.signal(signal.SIGUSR2)
+    line = dao.wait_log(lambda line: line.message == "upgrade failed, carrying on")
+    assert line.fields["reason"] == "the new process ended with status 1"
+    expect_ok(client.exchange(get("/after")))
+    assert dao.get("/ready")[0] == 200
+    dao.config_path.write_text(good)
+    end(dao, upgrade(dao, dao.process.pid))
+
+
+def test_sockets_of_systemd(start_dao, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd does: the socket is descriptor 3, the environment says so, and the process id is that of DAO."""
+    program = tmp_path / "activate"
+    program.write_text(
+        "#!/usr/bin/python3\n"
+        "import os, socket, sys\n"
+        "sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(2)]\n"
+        "copies = [os.dup(each.fileno()) for each in sockets]\n"
+        "for number, copy in enumerate(copies):\n"
+        "    os.dup2(copy, 3 + number)\n"
+        "os.environ.update(LISTEN_FDS='2', LISTEN_FDNAMES='web:unknown', LISTEN_PID=str(os.getpid()))\n"
+        f"os.execv({lib.dao.binary()!r}, [{lib.dao.binary()!r}, *sys.argv[1:]])\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(lib.dao, "binary", lambda: str(program))
+    dao = start_dao(simple_config(origin.url, server={"bind": ["fd:web", "fd:4"], "workers": 2}))
+    for address in dao.addresses:
+        for n in range(8):
+            with RawClient(address) as client:
+                expect_ok(client.exchange(get(f"/{n}")))
+    pid = upgrade(dao, dao.process.pid)
+    for address in dao.addresses[:2]:
+        with RawClient(address) as client:
+            expect_ok(client.exchange(get("/after")))
+    end(dao, pid)
+
+
+def test_a_socket_that_nobody_passed(start_dao, origin: Origin) -> None:
+    dao = start_dao(simple_config(origin.url, server={"bind": "fd:web"}), wait_ready=False)
+    assert dao.wait_exit() == 1
+    assert "no such socket was passed" in dao.log_text()
