@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dao/base/clock.h"
@@ -58,6 +59,34 @@ struct Protocols {
   bool h2 = false;
 };
 
+enum class TlsVersion : std::uint8_t { tls12, tls13 };
+enum class ClientAuth : std::uint8_t { off, optional, required };
+
+struct CertificateFiles {
+  std::string cert;
+  std::string key;
+  std::string ocsp;  // empty = none
+};
+
+// Forward secrecy and authenticated encryption only; AES with 128 bits first, which costs the least.
+inline constexpr std::string_view kDefaultCiphers =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+inline constexpr std::string_view kDefaultCipherSuites =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
+struct ListenerTls {
+  std::vector<CertificateFiles> certificates{};  // empty = no TLS
+  TlsVersion min_version = TlsVersion::tls12;    // <= max_version
+  TlsVersion max_version = TlsVersion::tls13;
+  std::string ciphers{kDefaultCiphers};
+  std::string cipher_suites{kDefaultCipherSuites};
+  ClientAuth client_auth = ClientAuth::off;
+  std::string client_ca{};  // a file; empty only if client_auth is off
+  bool session_tickets = true;
+  Milliseconds session_timeout = std::chrono::hours(1);
+};
+
 // One place where clients connect.
 struct Listener {
   std::string name;  // unique in Server::listeners
@@ -65,12 +94,15 @@ struct Listener {
   Protocols protocols;
   ProxyHeader proxy_protocol = ProxyHeader::off;
   std::size_t max_connections = 0;  // 0 = only Server::max_connections limits
+  ListenerTls tls{};
 };
 
 struct Server {
   std::vector<Address> bind;  // the key as it was given; `listeners` has these too
   // Never empty. First those of `bind`, named "1", "2", …, then those of [[server.listener]].
   std::vector<Listener> listeners;
+  std::string tls_cert;  // with tls_key: TLS for the listeners of `bind`, which have it already
+  std::string tls_key;
   std::uint32_t workers = 0;        // 0 = one per CPU
   std::uint32_t busy_poll_us = 0;   // 0 = off
   std::size_t max_connections = 0;  // 0 = derived from the limit on file descriptors
@@ -145,10 +177,11 @@ struct Telemetry {
   LogLevel log_level = LogLevel::info;
 };
 
-enum class Scheme : std::uint8_t { http, h2c, unix_socket };
+enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
 
-// Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; h2c, HTTP/2 without TLS:
-// "h2c://host[:port][/base/path]"; unix: "unix:/path/of.sock". What is said of http below holds for h2c too.
+// Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; https, the same with https or wss;
+// h2c, HTTP/2 without TLS: "h2c://host[:port][/base/path]"; unix: "unix:/path/of.sock". What is said of http below
+// holds for https and h2c too.
 struct Url {
   std::string text;  // as the operator wrote it
   Scheme scheme = Scheme::http;
@@ -162,9 +195,21 @@ struct Url {
   [[nodiscard]] bool same_place(const Url& other) const;
 };
 
+// How an https upstream is spoken to. Files; empty = none, or the default.
+struct UpstreamTls {
+  bool verify = true;
+  std::string ca{};           // empty = the system's
+  std::string server_name{};  // empty = the host of the URL
+  std::string cert{};         // with key
+  std::string key{};
+
+  friend bool operator==(const UpstreamTls&, const UpstreamTls&) = default;
+};
+
 struct Upstream {
   std::string name;  // unique in Config::upstreams
   Url url;
+  UpstreamTls tls{};
 };
 
 enum class Policy : std::uint8_t { round_robin, random, least_connections };

@@ -153,6 +153,74 @@ void check_ttl(const Applied& applied, Findings& findings) {
                   .expected = "min_ttl_ms <= max_ttl_ms"});
 }
 
+// A certificate and its key come together. `path` leads to the table of both keys.
+void check_pair(const Applied& applied, const std::string& path, std::string_view cert, std::string_view key,
+                Findings& findings) {
+  const std::string cert_path = path + ".tls_cert";
+  const std::string key_path = path + ".tls_key";
+  const bool has_cert = applied.places.contains(cert_path);
+  if (cert.empty() == key.empty() || has_cert == applied.places.contains(key_path)) return;
+  const std::string& alone = has_cert ? cert_path : key_path;
+  findings.error(place(applied.places, alone), alone,
+                 {.message = has_cert ? "a certificate without its key" : "a key without its certificate",
+                  .expected = "both \"tls_cert\" and \"tls_key\""});
+}
+
+void check_listener_tls(const Applied& applied, Findings& findings) {
+  const Server& server = applied.draft.config.server;
+  check_pair(applied, "server", server.tls_cert, server.tls_key, findings);
+  if (!server.tls_cert.empty() && server.bind.empty() && !server.listeners.empty()) {
+    findings.error(place(applied.places, "server.tls_cert"), "server.tls_cert",
+                   {.message = "tls_cert is for the addresses of \"bind\", and there is none",
+                    .expected = "[[server.listener.tls.certificates]] for a [[server.listener]]"});
+  }
+  for (std::size_t i = 0; i < server.listeners.size(); ++i) {
+    const ListenerTls& tls = server.listeners[i].tls;
+    const std::string path = fmt::format("server.listener[{}].tls", i);
+    if (!applied.places.contains(path)) continue;
+    const auto error = [&](const std::string& at, std::string message, std::string expected) {
+      findings.error(place(applied.places, at), at, {.message = std::move(message), .expected = std::move(expected)});
+    };
+    if (tls.certificates.empty()) {
+      error(path, "TLS without a certificate", "at least one [[server.listener.tls.certificates]]");
+    }
+    if (tls.min_version > tls.max_version) {
+      error(path + (applied.places.contains(path + ".min_version") ? ".min_version" : ".max_version"),
+            "min_version is newer than max_version", "min_version <= max_version");
+    }
+    if (tls.client_auth != ClientAuth::off && !applied.places.contains(path + ".client_ca")) {
+      error(path + ".client_auth", "nobody vouches for clients", "\"client_ca\" with the authorities");
+    }
+  }
+}
+
+void check_upstream_tls(const Applied& applied, Findings& findings) {
+  struct Known {
+    const UpstreamTls* tls;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      check_pair(applied, path, upstream.tls.cert, upstream.tls.key, findings);
+      if (upstream.url.text.empty() || upstream.name.empty()) continue;
+      if (upstream.url.scheme != Scheme::https && upstream.tls != UpstreamTls{}) {
+        findings.error(place(applied.places, path + ".url"), path + ".url",
+                       {.message = "keys of TLS for an upstream without TLS", .expected = "\"https://...\""});
+      }
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.tls, path});
+      if (added || *first->second.tls == upstream.tls) continue;
+      findings.error(place(applied.places, path + ".name"), path + ".name",
+                     {.message = fmt::format("the upstream {} has other keys of TLS on {}", in_quotes(upstream.name),
+                                             line_of(applied.places, first->second.path + ".name")),
+                      .expected = "the same keys wherever it is named"});
+    }
+  }
+}
+
 bool covers_host(const HostPattern& earlier, const HostPattern& later) {
   if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
   return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
@@ -196,6 +264,8 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_listener_names(applied, findings);
   check_rule_names(applied, findings);
   check_upstreams(applied, findings);
+  check_listener_tls(applied, findings);
+  check_upstream_tls(applied, findings);
   check_ttl(applied, findings);
 }
 

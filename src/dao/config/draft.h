@@ -12,6 +12,7 @@ struct UpstreamDraft {
   std::string name;  // empty if it was refused
   Url url;           // its text is empty if it was refused
   std::uint32_t weight = 1;
+  UpstreamTls tls;
 };
 
 struct RuleDraft {

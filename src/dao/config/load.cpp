@@ -82,6 +82,9 @@ void number_listeners(Server& server) {
   for (const Address& address : server.bind) {
     all.push_back(
         {.name = fmt::format("{}", all.size() + 1), .address = address, .protocols = {.h1 = true, .h2 = true}});
+    if (!server.tls_cert.empty()) {
+      all.back().tls.certificates.push_back({.cert = server.tls_cert, .key = server.tls_key, .ocsp = {}});
+    }
   }
   std::ranges::move(server.listeners, std::back_inserter(all));
   server.listeners = std::move(all);
@@ -95,7 +98,9 @@ Config assemble(Draft draft, std::string_view name) {
   for (RuleDraft& rule : draft.rules) {
     for (UpstreamDraft& upstream : rule.upstreams) {
       const auto [entry, added] = indexes.emplace(upstream.name, config.upstreams.size());
-      if (added) config.upstreams.push_back({std::move(upstream.name), std::move(upstream.url)});
+      if (added) {
+        config.upstreams.push_back({std::move(upstream.name), std::move(upstream.url), std::move(upstream.tls)});
+      }
       rule.rule.upstreams.push_back({entry->second, upstream.weight});
     }
     config.rules.push_back(std::move(rule.rule));

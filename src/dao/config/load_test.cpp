@@ -115,7 +115,6 @@ std::vector<BadConfig> bad_configs() {
       {"TopLevel",
        "workers = 1\n" + route,
        {{1, 1, "workers", "unknown key \"workers\" at the top level; it belongs in [server]", "workers"}}},
-      {"TlsIsLater", server("tls_cert = \"x\""), {{2, 1, "server.tls_cert", "unknown key \"tls_cert\" in [server]"}}},
       {"LiminalIsLater", route + "[liminal.shadow]\n", {{6, 2, "liminal", "unknown key \"liminal\" at the top level"}}},
       {"PoliciesAreLater", route + "[policies.p]\n", {{6, 2, "policies", "unknown key \"policies\" at the top level"}}},
       {"UnknownUpgrade",
@@ -278,10 +277,31 @@ std::vector<BadConfig> bad_configs() {
        match("headers = { a = \" 1\" }"),
        {{4, 13, "routes.rule[0].match.headers.a",
          "no header can have this value: it contains a control character or space around it"}}},
+      // TLS
+      {"TlsCertAlone", server("tls_cert = \"/c\""), {{2, 12, "server.tls_cert", "a certificate without its key"}}},
+      {"TlsKeyAlone", server("tls_key = \"/k\""), {{2, 11, "server.tls_key", "a key without its certificate"}}},
+      {"TlsForNoBind",
+       server("tls_cert = \"/c\"\ntls_key = \"/k\"\n" + listener("a", ":1")),
+       {{2, 12, "server.tls_cert", "tls_cert is for the addresses of \"bind\", and there is none"}}},
+      {"TlsNoCertificate",
+       server(listener("a", ":1") + "[server.listener.tls]\n"),
+       {{5, 1, "server.listener[0].tls", "TLS without a certificate"}}},
+      {"TlsVersions",
+       server(listener("a", ":1") + "[server.listener.tls]\nmin_version = \"1.3\"\nmax_version = \"1.2\"\n" +
+              "[[server.listener.tls.certificates]]\ncert = \"/c\"\nkey = \"/k\""),
+       {{6, 15, "server.listener[0].tls.min_version", "min_version is newer than max_version"}}},
+      {"TlsNobodyVouches",
+       server(listener("a", ":1") + "[server.listener.tls]\nclient_auth = \"required\"\n" +
+              "[[server.listener.tls.certificates]]\ncert = \"/c\"\nkey = \"/k\""),
+       {{6, 15, "server.listener[0].tls.client_auth", "nobody vouches for clients"}}},
+      {"TlsPath",
+       server("tls_cert = \"/c/\"\ntls_key = \"/k\""),
+       {{2, 12, "server.tls_cert", "\"/c/\" cannot be the path of a file"}}},
+      {"TlsKeysWithoutTls",
+       url("http://h\"\ntls_verify = false\ntls_ca = \"/c"),
+       {{5, 7, "routes.rule[0].upstreams[0].url", "keys of TLS for an upstream without TLS"}}},
       // URLs
-      {"UrlScheme",
-       url("https://h"),
-       {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme \"https\" is not supported"}}},
+      {"UrlScheme", url("ftp://h"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme \"ftp\" is not supported"}}},
       {"UrlNoScheme", url("h:80"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "http://h:80"}}},
       {"UrlPath", url("/run/s"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "unix:/run/s"}}},
       {"UrlEmpty", url(""), {{5, 7, "routes.rule[0].upstreams[0].url", "the URL is empty"}}},
@@ -430,6 +450,38 @@ TEST(Load, ListenersOfTheirOwnReplaceTheDefaultBind) {
   ASSERT_TRUE(loaded);
   ASSERT_EQ(loaded->config.server.listeners.size(), 1U);
   EXPECT_EQ(loaded->config.server.listeners[0].name, "a");
+}
+
+TEST(Load, TlsOfListenersAndUpstreams) {
+  const auto loaded =
+      load_text("[server]\nbind = [\":1\", \":2\"]\ntls_cert = \"/c\"\ntls_key = \"/k\"\n" + listener("a", ":3") +
+                    "[server.listener.tls]\nmin_version = \"1.3\"\nclient_auth = \"optional\"\nclient_ca = \"/ca\"\n"
+                    "[[server.listener.tls.certificates]]\ncert = \"/1\"\nkey = \"/2\"\nocsp = \"/3\"\n" +
+                    listener("b", ":4") +
+                    "[[routes.rule]]\nname = \"r\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"https://H/x/\"\n"
+                    "tls_server_name = \"API.test\"\ntls_verify = false\n",
+                "x");
+  ASSERT_TRUE(loaded);
+  const std::vector<Listener>& listeners = loaded->config.server.listeners;
+  ASSERT_EQ(listeners.size(), 4U);
+  for (const std::size_t bind : {0U, 1U}) {
+    ASSERT_EQ(listeners[bind].tls.certificates.size(), 1U);
+    EXPECT_EQ(listeners[bind].tls.certificates[0].cert, "/c");
+    EXPECT_EQ(listeners[bind].tls.certificates[0].key, "/k");
+    EXPECT_EQ(listeners[bind].tls.min_version, TlsVersion::tls12);
+  }
+  EXPECT_EQ(listeners[2].tls.certificates[0].ocsp, "/3");
+  EXPECT_EQ(listeners[2].tls.min_version, TlsVersion::tls13);
+  EXPECT_EQ(listeners[2].tls.client_auth, ClientAuth::optional);
+  EXPECT_EQ(listeners[2].tls.client_ca, "/ca");
+  EXPECT_EQ(listeners[2].tls.ciphers, kDefaultCiphers);
+  EXPECT_TRUE(listeners[3].tls.certificates.empty());
+  const Upstream& upstream = loaded->config.upstreams[0];
+  EXPECT_EQ(upstream.url.scheme, Scheme::https);
+  EXPECT_EQ(upstream.url.port, 443);
+  EXPECT_EQ(upstream.url.base_path, "/x");
+  EXPECT_EQ(upstream.tls.server_name, "api.test");
+  EXPECT_FALSE(upstream.tls.verify);
 }
 
 TEST(Load, RulesOverrideProxyWhereverItStands) {

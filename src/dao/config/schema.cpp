@@ -8,6 +8,7 @@
 #include "dao/config/draft.h"
 #include "dao/config/match_values.h"
 #include "dao/config/schema_rows.h"
+#include "dao/config/tls_keys.h"
 #include "dao/config/url.h"
 
 namespace dao::config {
@@ -144,6 +145,7 @@ Table listener_table() {
           "Client connections at once through this listener; more get a 503 with `Retry-After`. 0 = only "
           "`server.max_connections` limits them."),
   };
+  table.tables = {listener_tls_table()};
   return table;
 }
 
@@ -226,6 +228,8 @@ Table server_table() {
           "Adds `details` to the `Proxy-Status` of DAO's own errors; tells clients about "
           "the inside."),
   };
+  const std::vector<Key> tls = server_tls_keys();
+  table.keys.insert(table.keys.begin() + 1, tls.begin(), tls.end());
   table.tables = {listener_table()};
   return table;
 }
@@ -421,19 +425,21 @@ Table rule_table() {
   Key name = with_example(
       text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
       "\"api-1\"");
-  Key url =
-      with_example(text<parse_url, &UpstreamDraft::url>(
-                       "url", R"("http://host[:port][/base/path]", "h2c://host[:port][/base/path]" or "unix:/path")",
-                       "Where the upstream is; a base path is put before the path of "
-                       "every request. The port is 80 if none is given. `ws://` means the same as `http://`; `h2c://` "
-                       "is HTTP/2 without TLS."),
-                   "\"http://10.0.0.1:8000\"");
-  url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss]|[Hh]2[Cc])://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
+  Key url = with_example(
+      text<parse_url, &UpstreamDraft::url>(
+          "url", R"("http://host[:port][/base/path]", the same with "https://" or "h2c://", or "unix:/path")",
+          "Where the upstream is; a base path is put before the path of every request. The port is 80 if none is "
+          "given, with https 443. `ws://` means the same as `http://`, `wss://` the same as `https://`; `h2c://` is "
+          "HTTP/2 without TLS."),
+      "\"https://api.internal:8443\"");
+  url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://[^?#]+|[Hh]2[Cc]://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
   name.required = true;
   url.required = true;
   upstreams.keys = {name, url,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule.")};
+  const std::vector<Key> tls = upstream_tls_keys();
+  upstreams.keys.insert(upstreams.keys.end(), tls.begin(), tls.end());
 
   Table rule{
       .name = "rule",

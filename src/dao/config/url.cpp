@@ -11,7 +11,12 @@ namespace dao::config {
 namespace {
 
 constexpr std::string_view kForms =
-    R"("http://host[:port][/base/path]", "h2c://host[:port][/base/path]" or "unix:/path")";
+    R"("http://host[:port][/base/path]", the same with "https://" or "h2c://", or "unix:/path")";
+
+std::string_view name_of(Scheme scheme) {
+  if (scheme == Scheme::https) return "https";
+  return scheme == Scheme::h2c ? "h2c" : "http";
+}
 
 std::unexpected<Problem> refuse(std::string message, std::string suggestion = {}) {
   return std::unexpected(Problem{std::move(message), std::string(kForms), std::move(suggestion)});
@@ -48,7 +53,9 @@ Parsed<Url> parse_http(Url url, std::string_view rest) {
   std::string_view path = slash == std::string_view::npos ? std::string_view() : rest.substr(slash);
   if (authority.find('@') != std::string_view::npos) return refuse("a user name or password has no place here");
 
-  url.port = 80;
+  constexpr std::uint16_t kHttpPort = 80;
+  constexpr std::uint16_t kHttpsPort = 443;
+  url.port = url.scheme == Scheme::https ? kHttpsPort : kHttpPort;
   std::string_view host = authority;
   std::string_view port;
   const std::size_t close = authority.starts_with('[') ? authority.find(']') : 0;
@@ -58,8 +65,7 @@ Parsed<Url> parse_http(Url url, std::string_view rest) {
     host = authority.substr(0, colon);
     port = authority.substr(colon + 1);
     if (is_ipv6(authority))
-      return refuse("an IPv6 address needs brackets",
-                    fmt::format("{}://[{}]{}", url.scheme == Scheme::h2c ? "h2c" : "http", authority, path));
+      return refuse("an IPv6 address needs brackets", fmt::format("{}://[{}]{}", name_of(url.scheme), authority, path));
     const auto number = parse_port(port);
     if (!number || *number == 0) {
       return std::unexpected(Problem{in_quotes(port) + " is not a port", "a number from 1 to 65535"});
@@ -109,6 +115,8 @@ Parsed<Url> parse_url(std::string_view text) {
   if (!has_scheme) return refuse("the scheme is missing", fmt::format("http://{}", text));
   if (scheme == "h2c") {
     url.scheme = Scheme::h2c;
+  } else if (scheme == "https" || scheme == "wss") {
+    url.scheme = Scheme::https;
   } else if (scheme != "http" && scheme != "ws") {
     return refuse(fmt::format("the scheme {} is not supported", in_quotes(scheme)));
   }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "dao/config/config.h"
+#include "dao/gate/tls_listener.h"
 #include "dao/http/buffer.h"
 #include "dao/http/request_handler.h"
 #include "dao/net/address.h"
+#include "dao/net/tls_stream.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/epoll_loop.h"
 #include "dao/rt/task.h"
@@ -22,6 +24,8 @@ struct Door {
   http::RequestHandler& handler;
   rt::Cancel& drain;  // wakes connections that wait for a request, to close them
   sense::Shard& shard;
+  const TlsListener* tls;  // null: no TLS here
+  net::HandshakeTurns& handshake_turns;
 };
 
 // Takes ownership of `fd`, connected and non-blocking. Ends when the connection is closed.

@@ -14,6 +14,7 @@
 #include "dao/http/head.h"
 #include "dao/net/address.h"
 #include "dao/net/stream.h"
+#include "dao/net/tls_facts.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/task.h"
 
@@ -39,6 +40,8 @@ class Exchange {
   // The request, to be edited in place for forwarding. Its views live as long as the exchange.
   virtual RequestHead& request() = 0;
   [[nodiscard]] virtual const net::Peer& peer() const = 0;
+  // Null: the client speaks without TLS.
+  [[nodiscard]] virtual const net::TlsFacts* tls() const { return nullptr; }
   [[nodiscard]] virtual bool reused_connection() const = 0;
   [[nodiscard]] virtual Instant started() const = 0;  // when the first byte of the head was seen
 

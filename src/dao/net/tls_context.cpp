@@ -31,7 +31,8 @@ SslContextPtr make_tls_context(bool server) {
   SslContextPtr context(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
   if (!context) return context;
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  // An end without a goodbye is judged by TlsStream; OpenSSL would also throw the session away.
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(context.get(),
                    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
   // A read returns after each message that is no data, so that a peer cannot keep a worker busy with such messages.
@@ -71,9 +72,6 @@ Error take_tls_error(const SSL* ssl, Origin origin) {
       error.detail = X509_verify_cert_error_string(SSL_get_verify_result(ssl));
     } else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
       error.kind = ErrorKind::tls_certificate;
-    } else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-      error.kind = ErrorKind::closed;
-      error.detail = "closed without saying so in TLS";
     }
   }
   ERR_clear_error();

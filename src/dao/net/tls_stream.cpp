@@ -123,6 +123,7 @@ struct TlsSocketBio {
         --stream.reads_left_;
         return static_cast<int>(got.bytes);
       case IoStatus::end:
+        stream.socket_ended_ = true;
         stream.set_peer_closed();
         return 0;
       case IoStatus::would_block:
@@ -164,7 +165,7 @@ struct TlsSocketBio {
       case BIO_CTRL_FLUSH:
         return 1;
       case BIO_CTRL_EOF:
-        return stream_of(bio).peer_closed() ? 1 : 0;
+        return stream_of(bio).socket_ended_ ? 1 : 0;
       default:
         return 0;
     }
@@ -190,6 +191,10 @@ Result<std::unique_ptr<TlsStream>> TlsStream::connect(rt::EpollLoop& loop, const
 
 TlsStream::~TlsStream() {
   say_goodbye();
+  // Without a goodbye of both sides OpenSSL would take the session for unusable; a lost connection says nothing of it.
+  if (ssl_ && failure_.kind != ErrorKind::tls_protocol) {
+    SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  }
 }
 
 bool TlsStream::begin(SSL_CTX* context, bool server) {
@@ -219,15 +224,19 @@ int TlsStream::keep_session(SSL* ssl, SSL_SESSION* session) {
   return 1;
 }
 
-rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, Instant deadline, rt::Cancel* cancel) {
+rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, HandshakeTurns& turns, Instant deadline,
+                                     rt::Cancel* cancel) {
+  const Error late{.origin = Origin::client, .kind = ErrorKind::timeout_head, .detail = "no TLS handshake in time"};
   while (!SocketStream::may_read()) {
     const rt::Wake wake = co_await wait_readable(loop, deadline, cancel);
-    if (wake == rt::Wake::timed_out) {
-      co_return std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::timeout_head});
-    }
+    if (wake == rt::Wake::timed_out) co_return std::unexpected(late);
     if (wake == rt::Wake::cancelled) {
       co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::cancelled});
     }
+  }
+  while (!turns.take(loop.now())) {
+    const rt::Wake wake = co_await rt::sleep_until(loop, loop.now());
+    static_cast<void>(wake);
   }
   if (!begin(context, true)) {
     co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::io, .detail = "no memory for TLS"});
@@ -238,17 +247,18 @@ rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, Instant d
     if (step.status == IoStatus::failed) co_return std::unexpected(error_of(step, Origin::client));
     rt::Wake wake = rt::Wake::ready;
     if (write_wants_read_) {
-      wake = co_await wait_readable(loop, deadline, cancel);
+      wake = co_await wait_readable(loop, deadline, nullptr);
     } else {
-      wake = co_await wait_writable(loop, deadline, cancel);
+      wake = co_await wait_writable(loop, deadline, nullptr);
     }
-    if (wake == rt::Wake::timed_out) {
-      co_return std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::timeout_head});
-    }
-    if (wake == rt::Wake::cancelled) {
-      co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::cancelled});
-    }
+    if (wake != rt::Wake::ready) co_return std::unexpected(late);
   }
+}
+
+void TlsStream::stop_tls() {
+  ssl_.reset();
+  handshaken_ = pending_ = ended_ = false;
+  failure_ = {};
 }
 
 rt::Task<Result<>> TlsStream::finish_connect(rt::Loop& loop, Instant deadline, rt::Cancel* cancel) {
@@ -319,6 +329,8 @@ IoResult TlsStream::fail(int ssl_error) {
   if (ssl_error == SSL_ERROR_SYSCALL && last_errno_ != 0) {
     failure_ = io_error(Origin::us, last_errno_);
     ERR_clear_error();
+  } else if (socket_ended_ && ERR_peek_error() == 0) {
+    failure_ = {.origin = Origin::us, .kind = ErrorKind::closed, .detail = "closed without saying so in TLS"};
   } else {
     failure_ = take_tls_error(ssl_.get(), Origin::us);
   }
@@ -365,7 +377,7 @@ IoResult TlsStream::try_read(std::span<char> into) {
       read_wants_write_ = true;
       pending_ = false;
       break;
-    } else if (why == SSL_ERROR_ZERO_RETURN) {
+    } else if (why == SSL_ERROR_ZERO_RETURN && !socket_ended_) {
       ended_ = true;
       set_peer_closed();
     } else {

@@ -19,6 +19,26 @@
 
 namespace dao::net {
 
+// Handshakes cost much CPU: at most kPerBatch begin in one batch of the loop, so that a flood of them leaves the other
+// connections their share. One for each worker.
+class HandshakeTurns {
+ public:
+  [[nodiscard]] bool take(Instant batch) {
+    if (batch != batch_) {
+      batch_ = batch;
+      taken_ = 0;
+    }
+    if (taken_ == kPerBatch) return false;
+    ++taken_;
+    return true;
+  }
+
+ private:
+  static constexpr int kPerBatch = 8;
+  Instant batch_{};
+  int taken_ = 0;
+};
+
 class TlsStream final : public SocketStream {
  public:
   using SocketStream::SocketStream;
@@ -31,12 +51,16 @@ class TlsStream final : public SocketStream {
   ~TlsStream() override;
 
   // The server's handshake. Nothing of TLS is held before the client has sent something; `context` must live until
-  // then, and what its callbacks refer to until the handshake is over. Errors: origin client; tls_protocol,
-  // tls_certificate, tls_alert, closed, reset, timeout_head, or cancelled.
-  rt::Task<Result<>> accept(rt::Loop& loop, SSL_CTX* context, Instant deadline, rt::Cancel* cancel);
+  // then, and what its callbacks refer to until the handshake is over. `cancel` ends the wait for the first byte.
+  // Errors: origin client; tls_protocol, tls_certificate, tls_alert, closed, reset, timeout_head, or cancelled.
+  rt::Task<Result<>> accept(rt::Loop& loop, SSL_CTX* context, HandshakeTurns& turns, Instant deadline,
+                            rt::Cancel* cancel);
   // The client's handshake after connect(), for whoever must know its outcome before writing. Errors: origin backend;
   // as above, and those of connecting; timeout_connect.
   rt::Task<Result<>> finish_connect(rt::Loop& loop, Instant deadline, rt::Cancel* cancel);
+
+  // After a failed handshake: a plain socket from here on.
+  void stop_tls();
 
   // Null before the handshake is over.
   [[nodiscard]] const TlsFacts* tls() const override { return handshaken_ ? &facts_ : nullptr; }
@@ -83,6 +107,7 @@ class TlsStream final : public SocketStream {
   bool handshaken_ = false;
   bool pending_ = false;  // OpenSSL may have something to read without the socket
   bool ended_ = false;    // the peer said goodbye
+  bool socket_ended_ = false;
   bool batching_ = false;
   bool read_wants_write_ = false;
   bool write_wants_read_ = false;

@@ -85,7 +85,7 @@ class TlsStreamTest : public testing::Test {
 
   // What server and client say of their handshake.
   std::pair<Result<>, Result<>> handshake() {
-    return run(rt::join(server->accept(loop, server_context.get(), soon(), nullptr),
+    return run(rt::join(server->accept(loop, server_context.get(), turns, soon(), nullptr),
                         client->finish_connect(loop, soon(), nullptr)));
   }
 
@@ -130,6 +130,7 @@ class TlsStreamTest : public testing::Test {
   std::string ca_file;
   SslContextPtr server_context;
   int listener = -1;
+  HandshakeTurns turns;
   SocketAddress address = *SocketAddress::from_ip("127.0.0.1", 0);
   std::unique_ptr<TlsStream> client;
   std::unique_ptr<TlsStream> server;
@@ -153,7 +154,7 @@ TEST_F(TlsStreamTest, WritingFinishesConnecting) {
   const auto context = client_context(trusting());
   connect(*context);
   const auto serve = [this]() -> rt::Task<Result<std::string>> {
-    auto accepting = server->accept(loop, server_context.get(), soon(), nullptr);
+    auto accepting = server->accept(loop, server_context.get(), turns, soon(), nullptr);
     const Result<> done = co_await std::move(accepting);
     if (!done) co_return std::unexpected(done.error());
     auto reading = read(*server, 5);
@@ -289,6 +290,10 @@ TEST_F(TlsStreamTest, ASessionIsResumed) {
       ASSERT_TRUE(sent && got);
       EXPECT_EQ(server->tls()->resumed, again) << version;
       EXPECT_EQ(client->tls()->resumed, again) << version;
+      // A server that leaves without a goodbye does not spoil its session.
+      shutdown(server->fd(), SHUT_RDWR);
+      ASSERT_FALSE(run(read(*client, 1)));
+      client.reset();
     }
   }
 }
@@ -356,7 +361,7 @@ TEST_F(TlsStreamTest, GarbageInsteadOfAHandshakeIsAProtocolError) {
   std::string garbage = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
   const iovec piece{garbage.data(), garbage.size()};
   ASSERT_EQ((*plain)->try_write({&piece, 1}).status, IoStatus::ok);
-  const Result<> accepting = run(server->accept(loop, server_context.get(), soon(), nullptr));
+  const Result<> accepting = run(server->accept(loop, server_context.get(), turns, soon(), nullptr));
   ASSERT_FALSE(accepting);
   EXPECT_EQ(accepting.error().kind, ErrorKind::tls_protocol);
   EXPECT_EQ(accepting.error().detail, "http request");
@@ -373,7 +378,7 @@ TEST_F(TlsStreamTest, ASilentClientTimesOutBeforeAndWithinItsHello) {
       ASSERT_EQ((*plain)->try_write({&piece, 1}).status, IoStatus::ok);
     }
     const Instant deadline = loop.precise_now() + std::chrono::milliseconds(30);
-    const Result<> accepting = run(server->accept(loop, server_context.get(), deadline, nullptr));
+    const Result<> accepting = run(server->accept(loop, server_context.get(), turns, deadline, nullptr));
     ASSERT_FALSE(accepting);
     EXPECT_EQ(accepting.error().kind, ErrorKind::timeout_head);
     EXPECT_GE(loop.precise_now(), deadline);
@@ -395,7 +400,7 @@ TEST_F(TlsStreamTest, RenegotiationIsRefused) {
     EXPECT_NE(SSL_do_handshake(ssl.get()), 1);
     shutdown(fd, SHUT_WR);
   });
-  const Result<> accepting = run(server->accept(loop, server_context.get(), soon(), nullptr));
+  const Result<> accepting = run(server->accept(loop, server_context.get(), turns, soon(), nullptr));
   EXPECT_TRUE(accepting);
   const Result<std::string> got = run(read(*server, 1));
   peer.join();
@@ -421,7 +426,7 @@ TEST_F(TlsStreamTest, AKeyUpdateFromThePeerIsFollowed) {
       ASSERT_EQ(SSL_read(ssl.get(), answer.data(), 4), 4);
     }
   });
-  ASSERT_TRUE(run(server->accept(loop, server_context.get(), soon(), nullptr)));
+  ASSERT_TRUE(run(server->accept(loop, server_context.get(), turns, soon(), nullptr)));
   for (int i = 0; i < 3; ++i) {
     const Result<std::string> got = run(read(*server, 4));
     ASSERT_TRUE(got) << describe(got.error());
@@ -449,13 +454,22 @@ TEST_F(TlsStreamTest, APeerThatOnlySendsKeyUpdatesIsCutOff) {
       if (SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1 || SSL_do_handshake(ssl.get()) != 1) break;
     }
   });
-  ASSERT_TRUE(run(server->accept(loop, server_context.get(), soon(), nullptr)));
+  ASSERT_TRUE(run(server->accept(loop, server_context.get(), turns, soon(), nullptr)));
   const Result<std::string> got = run(read(*server, 1));
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().kind, ErrorKind::tls_protocol);
   shutdown(fd, SHUT_RDWR);
   peer.join();
   close(fd);
+}
+
+TEST(HandshakeTurns, AreGivenBackWithTheNextBatch) {
+  HandshakeTurns turns;
+  int taken = 0;
+  while (turns.take(Instant(std::chrono::seconds(1)))) ++taken;
+  EXPECT_EQ(taken, 8);
+  EXPECT_FALSE(turns.take(Instant(std::chrono::seconds(1))));
+  EXPECT_TRUE(turns.take(Instant(std::chrono::seconds(2))));
 }
 
 TEST(TlsClientContextTest, FilesThatCannotBeUsedAreNamed) {

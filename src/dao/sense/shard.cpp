@@ -36,6 +36,9 @@ void WorkerCounters::add(const WorkerCounters& other) {
   connections_idle.add(other.connections_idle.value());
   requests_active.add(other.requests_active.value());
   tasks.add(other.tasks.value());
+  tls_full.add(other.tls_full.value());
+  tls_resumed.add(other.tls_resumed.value());
+  add_each(tls_failures, other.tls_failures);
   retries_denied.add(other.retries_denied.value());
   websockets.add(other.websockets.value());
   websocket_messages_from_client.add(other.websocket_messages_from_client.value());

@@ -102,6 +102,9 @@ struct alignas(64) WorkerCounters {
   Counter websocket_bytes_from_client;  // frames with their headers
   Counter websocket_bytes_from_backend;
   std::array<Counter, kWebSocketEnds> websocket_ends;
+  Counter tls_full;                                // handshakes that succeeded
+  Counter tls_resumed;                             // the same, on a session from before
+  std::array<Counter, kErrorKinds> tls_failures;   // handshakes that did not
   std::array<Counter, kErrorKinds> client_errors;  // Origin::client: bad requests, limits, timeouts, lost clients
   std::array<Counter, kErrorKinds>
       rejected;  // Origin::us: refused by DAO itself (no route, no upstream, limits, draining)

@@ -33,6 +33,8 @@ ErrorAnswer client_answer(ErrorKind kind) {
       return {417, "http_request_error", "the expectation cannot be met"};
     case ErrorKind::method_not_allowed:
       return {405, "http_request_denied", "this method is not allowed here"};
+    case ErrorKind::misdirected:
+      return {421, "http_request_denied", "this host is not served on this connection"};
     case ErrorKind::incomplete:
       return {400, "http_request_error", "the request was cut short"};
     default:
@@ -61,6 +63,12 @@ ErrorAnswer backend_answer(ErrorKind kind) {
       return {502, "http_protocol_error", "the upstream's answer is not valid HTTP"};
     case ErrorKind::head_too_large:
       return {502, "http_response_header_section_size", "the upstream's header fields are too large"};
+    case ErrorKind::tls_protocol:
+      return {502, "tls_protocol_error", "the upstream and the proxy could not agree on TLS"};
+    case ErrorKind::tls_certificate:
+      return {502, "tls_certificate_error", "the upstream's certificate was not accepted"};
+    case ErrorKind::tls_alert:
+      return {502, "tls_alert_received", "the upstream refused the TLS connection"};
     case ErrorKind::timeout_connect:
       return {504, "connection_timeout", "the upstream did not accept the connection in time"};
     case ErrorKind::timeout_head:
@@ -122,6 +130,8 @@ std::string_view reason_phrase(std::uint16_t status) {
       return "URI Too Long";
     case 417:
       return "Expectation Failed";
+    case 421:
+      return "Misdirected Request";
     case 431:
       return "Request Header Fields Too Large";
     case 499:

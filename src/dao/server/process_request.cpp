@@ -9,6 +9,7 @@
 #include "dao/base/log.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
+#include "dao/net/tls_facts.h"
 #include "dao/server/grpc.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
@@ -69,6 +70,26 @@ bool is_trusted(const config::TrustedProxies& trusted, const net::Peer& peer) {
   return std::ranges::any_of(trusted.blocks, [&peer](const auto& block) { return block.contains(peer.bytes()); });
 }
 
+// A client that showed a certificate to one host must not use the connection for another (RFC 9110 section 7.4).
+bool is_misdirected(Exchange& exchange) {
+  const net::TlsFacts* tls = exchange.tls();
+  if (tls == nullptr || !tls->client_auth || tls->server_name.empty()) return false;
+  std::string_view host = exchange.request().authority;
+  host = host.substr(0, host.find(':'));
+  return !host.empty() && !http::equals_ignoring_case(host, tls->server_name);
+}
+
+// Nobody but us says who the client is.
+void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) {
+  constexpr std::string_view kOurs = "X-SSL-Client-";
+  for (http::Field& field : request.fields) {
+    if (http::equals_ignoring_case(field.name.substr(0, kOurs.size()), kOurs)) field.dropped = true;
+  }
+  if (tls == nullptr || !tls->client_auth) return;
+  request.add("X-SSL-Client-Verify", tls->client_verified ? "SUCCESS" : "NONE");
+  if (!tls->client_subject.empty()) request.add("X-SSL-Client-Subject", tls->client_subject);
+}
+
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
@@ -121,6 +142,9 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
     case ErrorKind::no_upstream:
     case ErrorKind::dns_error:
     case ErrorKind::dns_timeout:
+    case ErrorKind::tls_protocol:
+    case ErrorKind::tls_certificate:
+    case ErrorKind::tls_alert:
       if (allowed.connect_failure && outcome.error.sent == Sent::nothing) return sense::RetryReason::connect_failure;
       break;
     case ErrorKind::closed:
@@ -218,6 +242,12 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
         .origin = Origin::client, .kind = ErrorKind::body_too_large, .detail = "Content-Length above body_max_bytes"};
   }
 
+  if (failure.kind == ErrorKind::none && is_misdirected(exchange)) {
+    failure = {.origin = Origin::client,
+               .kind = ErrorKind::misdirected,
+               .detail = "another host than the one the client was let in for"};
+  }
+
   // Route.
   const std::optional<std::uint32_t> route_number =
       failure.kind == ErrorKind::none ? worker.routes_by_match.find(request) : std::nullopt;
@@ -245,7 +275,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // Flow: what the backend is told.
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
   http::prepare_request(request, worker.forwarding, exchange.peer(),
-                        is_trusted(worker.config->server.trusted_proxies, exchange.peer()), "http");
+                        is_trusted(worker.config->server.trusted_proxies, exchange.peer()),
+                        exchange.tls() != nullptr ? "https" : "http");
+  if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 
   if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
 

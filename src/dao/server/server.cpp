@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "dao/base/log.h"
+#include "dao/gate/tls_listener.h"
 #include "dao/net/listener.h"
 #include "dao/net/resolver.h"
 #include "dao/sense/in_flight.h"
@@ -28,6 +29,7 @@
 #include "dao/server/inherited_sockets.h"
 #include "dao/server/successor.h"
 #include "dao/server/telemetry_service.h"
+#include "dao/server/upstream_tls.h"
 #include "dao/server/version.h"
 #include "dao/server/worker.h"
 #include "dao/telemetry/access_log.h"
@@ -101,6 +103,7 @@ class Process {
   int run();
 
  private:
+  bool prepare_tls();
   bool open_listeners();
   std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers);
   bool share_out(std::size_t listener, const std::vector<int>& fds);
@@ -120,6 +123,8 @@ class Process {
   sigset_t signals_{};
   unsigned worker_count_ = 1;
   std::size_t open_files_ = 0;
+  gate::TlsListeners tls_;
+  UpstreamTlsContexts upstream_tls_;
   const Program program_ = Program::running();
   std::unique_ptr<InheritedSockets> inherited_;
   std::vector<HandedOver> listening_;                 // all listening sockets, telemetry's included
@@ -154,7 +159,7 @@ int Process::run() {
       config_->server.workers != 0 ? config_->server.workers : std::max(1U, std::thread::hardware_concurrency());
   log::info("starting",
             {{"version", kVersion}, {"config", config_->source}, {"workers", worker_count_}, {"pid", getpid()}});
-  if (!open_listeners() || !open_access_log()) {
+  if (!prepare_tls() || !open_listeners() || !open_access_log()) {
     log::flush();
     return 1;
   }
@@ -173,6 +178,20 @@ int Process::run() {
   const int status = obey_signals();
   log::flush();
   return status;
+}
+
+bool Process::prepare_tls() {
+  auto opened = tls_.open(config_->server.listeners);
+  if (opened) {
+    auto made = make_upstream_tls(*config_);
+    if (made) {
+      upstream_tls_ = *std::move(made);
+      return true;
+    }
+    opened = std::unexpected(made.error());
+  }
+  log::error("cannot start", {{"reason", opened.error()}});
+  return false;
 }
 
 // What was handed to us is taken over; everything else is opened.
@@ -256,7 +275,8 @@ void Process::start_workers() {
     shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limit_, lane, seed));
+    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limit_, lane, seed,
+                                                tls_, upstream_tls_));
   }
   for (const auto& worker : workers_) worker->start();
 }

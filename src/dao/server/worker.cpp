@@ -32,13 +32,23 @@ http::ServerSettings settings_of(const config::Server& server) {
   return settings;
 }
 
+std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, const UpstreamTlsContexts& contexts) {
+  std::vector<std::unique_ptr<TlsConnector>> connectors;
+  for (const auto& context : contexts) {
+    connectors.push_back(context ? std::make_unique<TlsConnector>(loop, context) : nullptr);
+  }
+  return connectors;
+}
+
 }  // namespace
 
 Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-               sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed)
+               sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed,
+               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls)
     : loop_(clock_),
       config_(std::move(config)),
       settings_(settings_of(config_->server)),
+      tls_connectors_(make_connectors(loop_, upstream_tls)),
       state_(loop_, config_, *this, shard, in_flight, lane, seed),
       limit_(limit) {
   loop_.set_busy_poll(std::chrono::microseconds(config_->server.busy_poll_us));
@@ -53,7 +63,9 @@ Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<S
                           .buffers = state_.buffers,
                           .handler = *this,
                           .drain = drain_,
-                          .shard = shard};
+                          .shard = shard,
+                          .tls = tls.of(socket.listener),
+                          .handshake_turns = handshake_turns_};
     entrances_.push_back(std::make_unique<Entrance>(*this, door, nullptr));
     Entrance& entrance = *entrances_.back();
     entrance.acceptor = std::make_unique<net::Acceptor>(loop_, socket.fd, handler, &entrance);
@@ -228,6 +240,12 @@ void Worker::connection_idle(bool idle) {
 void Worker::flooded(http::h2::Flood flood, const net::Peer& peer) {
   static log::RateLimit rate{1};
   log::warning(rate, "connection closed: flood", {{"kind", http::h2::name_of(flood)}, {"peer", peer.ip_text()}});
+}
+
+upstream::Connector& Worker::for_upstream(std::size_t upstream) {
+  TlsConnector* secure = tls_connectors_[upstream].get();
+  if (secure != nullptr) return *secure;
+  return *this;
 }
 
 Result<std::unique_ptr<net::Stream>> Worker::connect(const net::SocketAddress& to) {

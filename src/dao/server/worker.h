@@ -16,6 +16,7 @@
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
 #include "dao/server/connection_limit.h"
+#include "dao/server/upstream_tls.h"
 #include "dao/server/worker_state.h"
 #include "dao/telemetry/access_log.h"
 
@@ -29,7 +30,8 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   };
   // Takes ownership of the sockets.
   Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-         sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed);
+         sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed,
+         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls);
   ~Worker() override;
 
   void start();
@@ -53,6 +55,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void connection_idle(bool idle) override;
   void flooded(http::h2::Flood flood, const net::Peer& peer) override;
 
+  upstream::Connector& for_upstream(std::size_t upstream) override;
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
 
   // A listener and who accepts from it.
@@ -72,9 +75,11 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   rt::EpollLoop loop_;
   std::shared_ptr<const config::Config> config_;
   http::ServerSettings settings_;
+  std::vector<std::unique_ptr<TlsConnector>> tls_connectors_;  // by the upstreams' numbers; null without TLS
   WorkerState state_;
   ConnectionLimit& limit_;
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
+  net::HandshakeTurns handshake_turns_;
   rt::Cancel drain_;
   std::vector<std::unique_ptr<Entrance>> entrances_;
   std::size_t connections_ = 0;

@@ -1,5 +1,6 @@
 #include "dao/server/worker_state.h"
 
+#include <algorithm>
 #include <ctime>
 #include <string_view>
 #include <utility>
@@ -30,7 +31,10 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
       routes_by_match(config->rules),
       resolution_errors(config->upstreams.size()),
       retry_budget(config->proxy.retry_budget_percent, config->proxy.retry_budget_min_per_second, loop.now()),
-      random(seed) {
+      random(seed),
+      asks_for_client_certificates(std::ranges::any_of(config->server.listeners, [](const config::Listener& listener) {
+        return listener.tls.client_auth != config::ClientAuth::off;
+      })) {
   const config::Forwarded kind = config->server.forwarded;
   forwarding.via = config->server.via;
   forwarding.x_forwarded = kind == config::Forwarded::both || kind == config::Forwarded::x_forwarded;
@@ -51,11 +55,12 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     const config::Url& url = config->upstreams[i].url;
     std::string host = url.host.empty() ? "localhost" : url.host;
     if (host.find(':') != std::string::npos) host = "[" + host + "]";
-    constexpr std::uint16_t kHttpPort = 80;
-    if (url.port != 0 && url.port != kHttpPort) host += ":" + std::to_string(url.port);
+    const std::uint16_t usual_port = url.scheme == config::Scheme::https ? 443 : 80;
+    if (url.port != 0 && url.port != usual_port) host += ":" + std::to_string(url.port);
     host_fields.push_back(std::move(host));
     pool_settings.protocol = url.scheme == config::Scheme::h2c ? upstream::Protocol::h2 : upstream::Protocol::h1;
-    pools.push_back(std::make_unique<upstream::Pool>(loop, connector, buffers, shard.upstream(i), pool_settings));
+    pools.push_back(
+        std::make_unique<upstream::Pool>(loop, connector.for_upstream(i), buffers, shard.upstream(i), pool_settings));
   }
   for (const config::Rule& rule : config->rules) {
     Route route;

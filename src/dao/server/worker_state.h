@@ -61,6 +61,7 @@ struct WorkerState {
   upstream::RetryBudget retry_budget;
   Random random;
   DateText date;
+  const bool asks_for_client_certificates;  // on some listener
   bool draining = false;
   rt::Cancel drain_websockets;  // requested some time after a drain has begun
 

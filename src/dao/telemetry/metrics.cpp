@@ -85,6 +85,8 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::body_too_large, ErrorKind::unsupported,
                                        ErrorKind::version,        ErrorKind::expectation,
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
+constexpr ErrorKind kTlsFailures[] = {ErrorKind::tls_protocol, ErrorKind::tls_certificate, ErrorKind::tls_alert,
+                                      ErrorKind::timeout_head, ErrorKind::closed,          ErrorKind::reset};
 constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
@@ -165,6 +167,15 @@ constexpr Metric kMetrics[] = {
        series.value(sums.worker.connections_active.value(), {{"state", "active"}});
        series.value(sums.worker.connections_idle.value(), {{"state", "idle"}});
      }},
+    {"dao_tls_handshakes_total", MetricType::Counter, "resumed",
+     "TLS handshakes with clients that succeeded; resumed yes: on a session from before.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.worker.tls_full.value(), {{"resumed", "no"}});
+       series.value(sums.worker.tls_resumed.value(), {{"resumed", "yes"}});
+     }},
+    {"dao_tls_handshake_failures_total", MetricType::Counter, "reason",
+     "TLS handshakes with clients that failed, by cause.",
+     [](const Sums& sums, Series& series) { each_reason(series, sums.worker.tls_failures, kTlsFailures); }},
     {"dao_client_errors_total", MetricType::Counter, "reason",
      "Requests that failed by the client's doing: broken messages, exceeded limits, timeouts, lost connections.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},

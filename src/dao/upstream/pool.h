@@ -31,6 +31,8 @@ class Connector {
  public:
   virtual ~Connector() = default;
   // Begins to connect (net/socket_stream.h: connect). Errors: Origin::backend, Sent::nothing.
+  // The one to use for the upstream of this number.
+  virtual Connector& for_upstream(std::size_t) { return *this; }
   virtual Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) = 0;
 };
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -84,7 +85,17 @@ class Origin:
     Several answer() calls with one marker are used in turn, the last one again and again.
     """
 
-    def __init__(self, path: str | None = None, backlog: int = 128, host: str = "127.0.0.1", port: int = 0):
+    def __init__(
+        self,
+        path: str | None = None,
+        backlog: int = 128,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ):
+        self.tls = tls
+        self.tls_failures: list[str] = []
+        self.tls_resumed: list[bool] = []  # of each handshake that succeeded
         self.path = path
         self.host = host
         if path is None:
@@ -113,7 +124,9 @@ class Origin:
     @property
     def url(self) -> str:
         """What goes into the `url` key of an upstream."""
-        return f"unix:{self.path}" if self.path else f"http://{self.authority}"
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
 
     @property
     def authority(self) -> str:
@@ -219,6 +232,8 @@ class Origin:
         try:
             for step in self.at_accept:
                 self._run_step(connection, Request("1.1", []), step)
+            if self.tls and not self._secure(connection):
+                return
             while request := read_request_head(connection.reader):
                 request.connection = connection.number
                 self._serve_request(connection, request)
@@ -238,6 +253,21 @@ class Origin:
             with self._changed:
                 self._open.pop(connection.number, None)
                 self._changed.notify_all()
+
+    def _secure(self, connection: Connection) -> bool:
+        plain = connection.socket
+        try:
+            secured = self.tls.wrap_socket(plain, server_side=True)  # type: ignore[union-attr]
+        except OSError as error:
+            with self._changed:
+                self.tls_failures.append(str(error))
+            plain.close()
+            return False
+        with self._changed:
+            self.tls_resumed.append(bool(secured.session_reused))
+        connection.socket = secured
+        connection.reader = Reader(lambda: secured.recv(65536))
+        return True
 
     def _serve_request(self, connection: Connection, request: Request) -> None:
         request.complete = False

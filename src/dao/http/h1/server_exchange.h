@@ -17,6 +17,7 @@ class ServerExchange final : public Exchange {
 
   RequestHead& request() override { return head_; }
   [[nodiscard]] const net::Peer& peer() const override { return peer_; }
+  [[nodiscard]] const net::TlsFacts* tls() const override { return stream_.tls(); }
   [[nodiscard]] bool reused_connection() const override { return reused_; }
   [[nodiscard]] Instant started() const override { return started_; }
   Result<BodyPiece> take_buffered_body() override;

@@ -10,6 +10,10 @@ namespace dao::http::h2 {
 ServerStream::ServerStream(ServerSession& session, std::int32_t id, std::unique_ptr<RequestHead> head)
     : session_(session), id_(id), head_(std::move(head)), started_(session.loop_.now()), inbox_(session.buffers_) {}
 
+const net::TlsFacts* ServerStream::tls() const {
+  return session_.stream_->tls();
+}
+
 const net::Peer& ServerStream::peer() const {
   return session_.peer_;
 }

@@ -27,6 +27,7 @@ class ServerStream final : public Exchange {
 
   RequestHead& request() override { return *head_; }
   [[nodiscard]] const net::Peer& peer() const override;
+  [[nodiscard]] const net::TlsFacts* tls() const override;
   [[nodiscard]] bool reused_connection() const override { return id_ > 1; }
   [[nodiscard]] Instant started() const override { return started_; }
   Result<BodyPiece> take_buffered_body() override;

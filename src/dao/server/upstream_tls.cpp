@@ -1,0 +1,38 @@
+#include "dao/server/upstream_tls.h"
+
+#include <utility>
+
+#include "dao/net/tls_stream.h"
+
+namespace dao::server {
+
+std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::Config& config) {
+  UpstreamTlsContexts contexts;
+  for (const config::Upstream& upstream : config.upstreams) {
+    contexts.emplace_back();
+    if (upstream.url.scheme != config::Scheme::https) continue;
+    net::TlsClientSettings settings;
+    settings.server_name = upstream.tls.server_name.empty() ? upstream.url.host : upstream.tls.server_name;
+    if (settings.server_name.ends_with('.')) settings.server_name.pop_back();
+    settings.verify = upstream.tls.verify;
+    settings.ca_file = upstream.tls.ca;
+    settings.certificate_file = upstream.tls.cert;
+    settings.key_file = upstream.tls.key;
+    settings.alpn = {"http/1.1"};
+    auto made = net::TlsClientContext::make(settings);
+    if (!made) return std::unexpected("TLS of the upstream " + upstream.name + ": " + made.error());
+    contexts.back() = *std::move(made);
+  }
+  return contexts;
+}
+
+Result<std::unique_ptr<net::Stream>> TlsConnector::connect(const net::SocketAddress& to) {
+  if (sessions_.size() >= kSessionsMax) sessions_.clear();
+  std::shared_ptr<net::TlsSessionSlot>& session = sessions_[to.text()];
+  if (!session) session = std::make_shared<net::TlsSessionSlot>();
+  Result<std::unique_ptr<net::TlsStream>> stream = net::TlsStream::connect(loop_, to, *context_, session);
+  if (!stream) return std::unexpected(stream.error());
+  return std::unique_ptr<net::Stream>(std::move(*stream));
+}
+
+}  // namespace dao::server

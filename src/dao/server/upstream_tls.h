@@ -1,0 +1,40 @@
+// TLS towards the backends: what each https upstream needs, made once, and how a worker connects with it.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "dao/config/config.h"
+#include "dao/net/tls_context.h"
+#include "dao/rt/epoll_loop.h"
+#include "dao/upstream/pool.h"
+
+namespace dao::server {
+
+// By the upstreams' numbers; null where there is no TLS. Immutable, shared by all workers.
+using UpstreamTlsContexts = std::vector<std::shared_ptr<const net::TlsClientContext>>;
+
+// Reads the files. The error is a sentence for the operator.
+std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::Config& config);
+
+// Connects one worker with one upstream. Keeps the last session of each address, so that the next handshake is short.
+class TlsConnector final : public upstream::Connector {
+ public:
+  TlsConnector(rt::EpollLoop& loop, std::shared_ptr<const net::TlsClientContext> context)
+      : loop_(loop), context_(std::move(context)) {}
+
+  // The handshake is a part of connecting (net/tls_stream.h: connect).
+  Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
+
+ private:
+  // Addresses that come and go with DNS are forgotten in bulk.
+  static constexpr std::size_t kSessionsMax = 256;
+  rt::EpollLoop& loop_;
+  std::shared_ptr<const net::TlsClientContext> context_;
+  std::unordered_map<std::string, std::shared_ptr<net::TlsSessionSlot>> sessions_;  // by address
+};
+
+}  // namespace dao::server
