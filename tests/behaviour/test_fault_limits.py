@@ -127,6 +127,27 @@ def test_connections_beyond_the_limit(start_dao, origin: Origin) -> None:
     dao.stop()
 
 
+def test_connections_beyond_the_limit_of_a_listener(start_dao, origin: Origin) -> None:
+    config = simple_config(origin.url)
+    config["server"]["listener"] = [  # type: ignore[index]
+        {"name": "narrow", "bind": "127.0.0.2:0", "max_connections": 1},
+    ]
+    dao = start_dao(config)
+    narrow = dao.addresses[1]
+    with RawClient(narrow) as holder:
+        expect_ok(holder.exchange(get("/held")))
+        with RawClient(narrow) as refused:
+            assert refused.response().status == 503
+        line = dao.wait_log("max_connections reached")
+        assert (line.fields["listener"], line.fields["max_connections"]) == ("narrow", "1")
+        expect_normal(dao)  # through the other listener
+        expect_ok(holder.exchange(get("/still-held")))
+    deadline.wait_until(lambda: dao.metrics().total("dao_connections", state="idle") == 0, "the place to be free")
+    with RawClient(narrow) as client:
+        expect_ok(client.exchange(get("/again")))
+    dao.stop()
+
+
 def test_connection_flood(start_dao, origin: Origin) -> None:
     """Far more at once than get an answer: the rest is closed, nothing piles up, and it is all counted."""
     limit, flood = 20, 500

@@ -117,7 +117,7 @@ Table listener_table() {
               .repeated = true};
   table.enter = [](void* server) -> void* { return &field_of<&Server::listeners>(server).emplace_back(); };
   Key name = with_example(
-      text<parse_name, &Listener::name>("name", kNameForm, "The name of the listener in logs and metrics; unique."),
+      text<parse_name, &Listener::name>("name", kNameForm, "The name of the listener in DAO's own log; unique."),
       "\"public\"");
   Key bind = with_example(
       text<parse_bind, &Listener::address>("bind", kBindForm,

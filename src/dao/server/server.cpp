@@ -136,7 +136,7 @@ class Process {
   std::unique_ptr<telemetry::AccessLog> access_log_;
   std::unique_ptr<sense::InFlight> in_flight_;
   std::vector<std::unique_ptr<sense::Shard>> shards_;
-  std::unique_ptr<ConnectionLimit> limit_;
+  std::unique_ptr<ConnectionLimits> limits_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<net::Resolver> resolver_;
   std::unique_ptr<TelemetryService> telemetry_;
@@ -170,7 +170,7 @@ int Process::run() {
   ready_ = true;
   log::info("ready", {{"routes", config_->rules.size()},
                       {"upstreams", config_->upstreams.size()},
-                      {"max_connections", limit_->most()}});
+                      {"max_connections", limits_->process.most()}});
   inherited_->report_ready();
   inherited_.reset();
   sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", config_->rules.size(),
@@ -269,13 +269,16 @@ void Process::start_workers() {
   for (const config::Rule& rule : config_->rules) route_names_.push_back(rule.name);
   for (const config::Upstream& upstream : config_->upstreams) upstream_names_.push_back(upstream.name);
   in_flight_ = std::make_unique<sense::InFlight>(upstream_names_.size());
-  limit_ = std::make_unique<ConnectionLimit>(connection_limit(config_->server, open_files_));
+  limits_ = std::make_unique<ConnectionLimits>(connection_limit(config_->server, open_files_));
+  for (const config::Listener& listener : config_->server.listeners) {
+    limits_->add_listener(static_cast<std::int64_t>(listener.max_connections));
+  }
   std::random_device entropy;
   for (std::size_t i = 0; i < worker_count_; ++i) {
     shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limit_, lane, seed,
+    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limits_, lane, seed,
                                                 tls_, upstream_tls_));
   }
   for (const auto& worker : workers_) worker->start();

@@ -43,14 +43,14 @@ std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, 
 }  // namespace
 
 Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-               sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed,
+               sense::InFlight& in_flight, ConnectionLimits& limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
                const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls)
     : loop_(clock_),
       config_(std::move(config)),
       settings_(settings_of(config_->server)),
       tls_connectors_(make_connectors(loop_, upstream_tls)),
       state_(loop_, config_, *this, shard, in_flight, lane, seed),
-      limit_(limit) {
+      limits_(limits) {
   loop_.set_busy_poll(std::chrono::microseconds(config_->server.busy_poll_us));
   const auto handler = [](void* context, int fd, const sockaddr* peer) {
     auto& entrance = *static_cast<Entrance*>(context);
@@ -66,7 +66,7 @@ Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<S
                           .shard = shard,
                           .tls = tls.of(socket.listener),
                           .handshake_turns = handshake_turns_};
-    entrances_.push_back(std::make_unique<Entrance>(*this, door, nullptr));
+    entrances_.push_back(std::make_unique<Entrance>(*this, door, limits.listeners[socket.listener], nullptr));
     Entrance& entrance = *entrances_.back();
     entrance.acceptor = std::make_unique<net::Acceptor>(loop_, socket.fd, handler, &entrance);
   }
@@ -128,14 +128,16 @@ void Worker::close_idle() {
 void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   state_.shard.worker().connections_accepted.add();
   ++connections_;
-  if (limit_.enter()) {
+  const ConnectionLimit* reached = enter(entrance);
+  if (reached == nullptr) {
     loop_.spawn(serve(entrance, fd, net::Peer(peer)));
     state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     return;
   }
   state_.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::connection_limit});
   static log::RateLimit rate{1};
-  log::warning(rate, "connection refused: max_connections reached", {{"max_connections", limit_.most()}});
+  log::warning(rate, "connection refused: max_connections reached",
+               {{"listener", entrance.door.listener.name}, {"max_connections", reached->most()}});
   if (refusals_ < kRefusalsAtOnce) {
     ++refusals_;
     loop_.spawn(refuse(fd));
@@ -146,12 +148,20 @@ void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   }
 }
 
+ConnectionLimit* Worker::enter(Entrance& entrance) {
+  if (!limits_.process.enter()) return &limits_.process;
+  if (entrance.limit.enter()) return nullptr;
+  limits_.process.leave();
+  return &entrance.limit;
+}
+
 rt::Task<> Worker::serve(Entrance& entrance, int fd, net::Peer peer) {
   state_.shard.worker().connections_active.add();
   auto serving = gate::serve_connection(entrance.door, fd, peer);
   co_await std::move(serving);
   state_.shard.worker().connections_active.subtract();
-  limit_.leave();
+  entrance.limit.leave();
+  limits_.process.leave();
   connection_ended();
 }
 

@@ -30,7 +30,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   };
   // Takes ownership of the sockets.
   Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-         sense::InFlight& in_flight, ConnectionLimit& limit, telemetry::AccessLogLane* lane, std::uint64_t seed,
+         sense::InFlight& in_flight, ConnectionLimits& limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
          const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls);
   ~Worker() override;
 
@@ -62,11 +62,14 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   struct Entrance {
     Worker& worker;
     gate::Door door;
+    ConnectionLimit& limit;
     std::unique_ptr<net::Acceptor> acceptor;
   };
 
   void accepted(Entrance& entrance, int fd, const sockaddr* peer);
   rt::Task<> serve(Entrance& entrance, int fd, net::Peer peer);
+  // Null if the connection may come in, else the limit that is reached. Paid back in serve().
+  ConnectionLimit* enter(Entrance& entrance);
   rt::Task<> refuse(int fd);
   rt::Task<> housekeeping();
   void connection_ended();
@@ -77,7 +80,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   http::ServerSettings settings_;
   std::vector<std::unique_ptr<TlsConnector>> tls_connectors_;  // by the upstreams' numbers; null without TLS
   WorkerState state_;
-  ConnectionLimit& limit_;
+  ConnectionLimits& limits_;
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
   net::HandshakeTurns handshake_turns_;
   rt::Cancel drain_;
