@@ -325,16 +325,21 @@ def test_slow_body(strict: Scene, how: str) -> None:
     expect_normal(strict.dao)
 
 
-def test_slow_body_above_the_least_rate_is_fine(strict: Scene) -> None:
-    pieces = int(3 * SHORT / 0.02)
-    with strict.dao.client() as client:
+def test_slow_body_above_the_least_rate_is_fine(start_dao, origin: Origin) -> None:
+    """Twice as long as `body_timeout_ms`, at several times the least rate, with room for a test that is held up."""
+    timeout_ms = int(1000 * deadline.SCALE)
+    dao = start_dao(
+        simple_config(origin.url, server={"body_timeout_ms": timeout_ms, "body_min_bytes_per_second": 500})
+    )
+    pieces = int(2 * timeout_ms / 20)
+    with dao.client() as client:
         client.send(post("/fast-enough", length=100 * pieces))
         for _ in range(pieces):
             client.send(b"x" * 100)  # some 4000 bytes per second
             time.sleep(0.02)  # the pace of the upload, nothing is waited for
         expect_ok(client.response("POST"))
-    expect_entry(strict.dao, "/fast-enough", status=200, error=None, request_bytes=100 * pieces)
-    expect_normal(strict.dao)
+    expect_entry(dao, "/fast-enough", status=200, error=None, request_bytes=100 * pieces)
+    expect_normal(dao)
 
 
 def test_early_answer_is_cut_with_an_upload_that_stops(strict: Scene) -> None:
