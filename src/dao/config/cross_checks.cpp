@@ -60,9 +60,9 @@ void check_listeners(const Applied& applied, Findings& findings) {
         {.message = fmt::format("{} listeners are too many", count), .expected = fmt::format("at most {}", kMost)});
     return;
   }
-  const auto default_bind = parse_bind(kDefaultBind);
-  const std::vector<Place> listeners =
-      listening_places(applied, default_bind ? std::optional(*default_bind) : std::nullopt);
+  const auto parsed = parse_bind(kDefaultBind);
+  const std::optional<Address> default_bind = parsed ? std::optional(*parsed) : std::nullopt;
+  const std::vector<Place> listeners = listening_places(applied, default_bind);
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (!same_listener(*listeners[j].address, *listeners[i].address)) continue;
