@@ -18,6 +18,7 @@ class OutputBlock {
   ~OutputBlock() { clear(); }
 
   void append(const void* bytes, std::size_t count) {
+    if (count == 0) return;  // `bytes` may then be null, which memcpy must not be given
     if (size_ + count > capacity_) grow(size_ + count);
     std::memcpy(block_ + size_, bytes, count);
     size_ += count;
