@@ -183,7 +183,6 @@ https://:{tls} {{
 
 DAO = """
 [server]
-bind = []
 workers = 1
 max_connections = 10100
 idle_timeout_ms = {idle}000
