@@ -40,45 +40,10 @@ SCENARIOS = {
     "ws_64k": Scenario("WebSocket echo, 64 kB, 32 connections", "ws", ["--bytes", "65536"], "ws"),
 }
 
-NGINX = """
-daemon off;
-worker_processes 1;
-{user}
-worker_rlimit_nofile {descriptors};
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.error warn;
-events {{ worker_connections 12000; }}
-http {{
-  access_log off;
-  server_tokens off;
-  keepalive_timeout {idle}s;
-  keepalive_requests 1000000000;
-  ssl_certificate {certificate};
-  ssl_certificate_key {key};
-  ssl_session_cache shared:SSL:10m;
-  client_body_temp_path {folder}/nginx_body;
-  proxy_temp_path {folder}/nginx_proxy;
-  fastcgi_temp_path {folder}/nginx_fastcgi;
-  uwsgi_temp_path {folder}/nginx_uwsgi;
-  scgi_temp_path {folder}/nginx_scgi;
-  upstream backend {{
-    server {backend};
-    keepalive 256;
-    keepalive_requests 1000000000;
-    keepalive_timeout {idle}s;
-  }}
+NGINX = proxies.nginx_config("""
   server {{
     listen 127.0.0.1:{h2c} http2 reuseport backlog=4096;
-    listen 127.0.0.1:{tls} ssl http2 reuseport backlog=4096;
-    location / {{
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-    }}
-  }}
+    listen 127.0.0.1:{tls} ssl http2 reuseport backlog=4096;""" + proxies.NGINX_PROXY + """  }}
   server {{
     listen 127.0.0.1:{ws} reuseport backlog=4096;
     location / {{
@@ -89,8 +54,10 @@ http {{
       proxy_set_header Host $http_host;
     }}
   }}
-}}
-"""
+""", """  ssl_certificate {certificate};
+  ssl_certificate_key {key};
+  ssl_session_cache shared:SSL:10m;
+""")
 
 HAPROXY = """
 global

@@ -15,7 +15,7 @@ from lib import procs
 IDLE_SECONDS = 300
 MAX_CONNECTIONS = 10100
 
-NGINX = """
+NGINX_AROUND = """
 daemon off;
 worker_processes 1;
 {user}
@@ -39,8 +39,10 @@ http {{
     keepalive_requests 1000000000;
     keepalive_timeout {idle}s;
   }}
-  server {{
-    listen 127.0.0.1:{port} reuseport backlog=4096;
+<settings><servers>}}
+"""
+
+NGINX_PROXY = """
     location / {{
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -49,9 +51,15 @@ http {{
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
     }}
-  }}
-}}
 """
+
+
+def nginx_config(servers, settings=""):
+    """A configuration with these server blocks."""
+    return NGINX_AROUND.replace("<settings>", settings).replace("<servers>", servers)
+
+
+NGINX = nginx_config("  server {{\n    listen 127.0.0.1:{port} reuseport backlog=4096;" + NGINX_PROXY + "  }}\n")
 
 HAPROXY = """
 global
