@@ -81,7 +81,7 @@ frontend in
   bind 127.0.0.1:{ws} backlog 4096
   default_backend out
 backend out
-  server backend {backend} pool-max-conn 256 {haproxy_proto}
+  server backend {backend} pool-max-conn 1024 {haproxy_proto}
 """
 
 H2O = """
@@ -134,8 +134,8 @@ CADDY = """
     transport http {{
       versions {caddy_versions}
       keepalive 60s
-      keepalive_idle_conns 256
-      keepalive_idle_conns_per_host 256
+      keepalive_idle_conns 1024
+      keepalive_idle_conns_per_host 1024
     }}
   }}
 }}

@@ -35,7 +35,7 @@ http {{
   scgi_temp_path {folder}/nginx_scgi;
   upstream backend {{
     server {backend};
-    keepalive 256;
+    keepalive 1024;
     keepalive_requests 1000000000;
     keepalive_timeout {idle}s;
   }}
@@ -79,7 +79,7 @@ frontend in
   bind 127.0.0.1:{port} backlog 4096
   default_backend out
 backend out
-  server backend {backend} pool-max-conn 256
+  server backend {backend} pool-max-conn 1024
 """
 
 H2O = """
@@ -121,8 +121,8 @@ http://:{port} {{
     transport http {{
       versions 1.1
       keepalive 60s
-      keepalive_idle_conns 256
-      keepalive_idle_conns_per_host 256
+      keepalive_idle_conns 1024
+      keepalive_idle_conns_per_host 1024
     }}
   }}
 }}

@@ -403,7 +403,7 @@ TEST(Load, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(config.proxy.retry_budget_min_per_second, 10U);
   EXPECT_EQ(config.proxy.response_header_max_bytes, 65536U);
   EXPECT_EQ(config.proxy.interim_responses_max, 16U);
-  EXPECT_EQ(config.proxy.pool_max_idle, 256U);
+  EXPECT_EQ(config.proxy.pool_max_idle, 1024U);
   EXPECT_EQ(config.proxy.pool_idle_timeout, 60000ms);
   EXPECT_THAT(config.dns.servers, IsEmpty());
   EXPECT_EQ(config.dns.timeout, 2000ms);

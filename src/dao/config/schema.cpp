@@ -283,8 +283,10 @@ Table proxy_table() {
                                                  "The largest response head an upstream may send; then 502."),
       integer<&Proxy::interim_responses_max>("interim_responses_max", 16, {0, 1000}, "",
                                              "The most 1xx responses before the final one; then 502."),
-      integer<&Proxy::pool_max_idle>("pool_max_idle", 256, {0, 100'000}, "",
-                                     "Idle connections kept per upstream and worker; 0 = none."),
+      integer<&Proxy::pool_max_idle>(
+          "pool_max_idle", 1024, {0, 100'000}, "",
+          "Idle connections kept per upstream and worker, which are never more than were in use at once within "
+          "`pool_idle_timeout_ms`; 0 = none."),
       integer<&Proxy::pool_idle_timeout>("pool_idle_timeout_ms", 60'000, kTimeout, "ms",
                                          "How long a connection to an upstream is kept while idle."),
       integer<&Proxy::http2_max_streams>("http2_max_streams", 100, {1, 10'000}, "",

@@ -39,7 +39,7 @@ class Connector {
 enum class Protocol : std::uint8_t { h1, h2 };
 
 struct PoolSettings {
-  std::size_t max_idle = 256;
+  std::size_t max_idle = 1024;
   Nanoseconds idle_timeout = std::chrono::seconds(60);
   Protocol protocol = Protocol::h1;
   // HTTP/2:
