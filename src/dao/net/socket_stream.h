@@ -46,6 +46,8 @@ class SocketStream : public Stream, private rt::IoSource {
 
  protected:
   void on_events(std::uint32_t epoll_events) override;
+  // The next read is attempted although no edge came: a failed write tells that there is news.
+  void expect_news() { may_read_ = true; }
 
  private:
   // How long an exchange may take before its client is watched for going away.

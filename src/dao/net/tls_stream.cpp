@@ -259,6 +259,7 @@ void TlsStream::stop_tls() {
   ssl_.reset();
   handshaken_ = pending_ = ended_ = false;
   failure_ = {};
+  write_errno_ = 0;
 }
 
 rt::Task<Result<>> TlsStream::finish_connect(rt::Loop& loop, Instant deadline, rt::Cancel* cancel) {
@@ -335,6 +336,25 @@ IoResult TlsStream::fail(int ssl_error) {
     failure_ = take_tls_error(ssl_.get(), Origin::us);
   }
   return {IoStatus::failed, failure_.sys_errno != 0 ? failure_.sys_errno : EPROTO};
+}
+
+IoResult TlsStream::fail_write(IoResult failed) {
+  write_errno_ = failed.sys_errno;
+  expect_news();
+  for (int calls = 0; calls < kQuietCalls; ++calls) {
+    ERR_clear_error();
+    reads_left_ = kReadsPerCall;
+    char next = 0;
+    std::size_t seen = 0;
+    if (SSL_peek_ex(ssl_.get(), &next, 1, &seen) == 1) break;
+    const int why = SSL_get_error(ssl_.get(), 0);
+    if (why == SSL_ERROR_SSL) return fail(why);
+    if (why != SSL_ERROR_WANT_READ || !SocketStream::may_read()) break;
+  }
+  ERR_clear_error();
+  pending_ = true;
+  readable.set();
+  return failed;
 }
 
 Error TlsStream::error_of(const IoResult& result, Origin origin) const {
@@ -414,7 +434,9 @@ IoResult TlsStream::try_write(std::span<const iovec> pieces) {
     if (step.status != IoStatus::ok) return step;
   }
   if (failure_.kind != ErrorKind::none) return {IoStatus::failed, EPROTO};
+  if (write_errno_ != 0) return {IoStatus::failed, write_errno_};
   const IoResult before = send_unsent();
+  if (before.status == IoStatus::failed) return fail_write(before);
   if (before.status != IoStatus::ok) return before;
   std::size_t done = std::exchange(ahead_, 0);
   Cursor cursor(pieces);
@@ -444,10 +466,7 @@ IoResult TlsStream::try_write(std::span<const iovec> pieces) {
     while (sent_bytes < batch.size) {
       const iovec piece = piece_of(batch.bytes.data() + sent_bytes, batch.size - sent_bytes);
       const IoResult sent = SocketStream::try_write({&piece, 1});
-      if (sent.status == IoStatus::failed) {
-        failure_ = io_error(Origin::us, sent.sys_errno);
-        return sent;
-      }
+      if (sent.status == IoStatus::failed) return fail_write(sent);
       if (sent.status == IoStatus::would_block) break;
       sent_bytes += sent.bytes;
     }
@@ -473,7 +492,8 @@ bool TlsStream::idle_and_open() {
 }
 
 void TlsStream::say_goodbye() {
-  if (!handshaken_ || said_goodbye_ || failure_.kind != ErrorKind::none || peer_gone() || !unsent_.empty()) return;
+  if (!handshaken_ || said_goodbye_ || failure_.kind != ErrorKind::none || peer_gone()) return;
+  if (!unsent_.empty() || write_errno_ != 0) return;
   said_goodbye_ = true;
   ERR_clear_error();
   SSL_shutdown(ssl_.get());

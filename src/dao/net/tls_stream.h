@@ -90,6 +90,10 @@ class TlsStream final : public SocketStream {
   IoResult step_handshake();
   void note_facts(bool server);
   IoResult fail(int ssl_error);
+  // The socket takes no more. Says why, if the peer did before it closed: in TLS 1.3 a server judges our certificate
+  // when our handshake is over, and its alert lies unread when our first write meets the reset that followed it.
+  // What it sent before that stays to be read.
+  IoResult fail_write(IoResult failed);
   // What is left of earlier writes. ok: nothing is left.
   IoResult send_unsent();
   void say_goodbye();
@@ -99,6 +103,7 @@ class TlsStream final : public SocketStream {
   std::shared_ptr<TlsSessionSlot> session_;
   TlsFacts facts_;
   Error failure_;          // kind none: alive
+  int write_errno_ = 0;    // what the socket's write failed with; reading may go on
   std::string unsent_;     // encrypted, not taken by the kernel
   std::size_t ahead_ = 0;  // plain bytes in unsent_ that the writer was not told of: it comes back for them
   int reads_left_ = 0;

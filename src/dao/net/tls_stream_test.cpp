@@ -354,6 +354,52 @@ TEST_F(TlsStreamTest, AnAddressIsLookedForAsAnAddress) {
   EXPECT_EQ(server->tls()->server_name, "") << "RFC 6066 forbids to ask for an address";
 }
 
+// The peer closes with a reset; returns when the kernel knows of it, and the loop does not.
+void reset_and_wait(std::unique_ptr<TlsStream>& peer, const TlsStream& own) {
+  peer->abort();
+  peer.reset();
+  pollfd waiting{.fd = own.fd(), .events = 0, .revents = 0};
+  ASSERT_EQ(poll(&waiting, 1, 10'000), 1);
+  ASSERT_NE(waiting.revents & POLLHUP, 0);
+}
+
+TEST_F(TlsStreamTest, AWriteThatMeetsAResetSaysWhatTheServerHadSaid) {
+  SSL_CTX_set_verify(server_context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  const auto context = client_context(trusting());
+  connect(*context);
+  const auto [accepting, connecting] = handshake();
+  ASSERT_TRUE(connecting) << "the client's handshake is over before the server judges it";
+  ASSERT_FALSE(accepting);
+  EXPECT_EQ(accepting.error().kind, ErrorKind::tls_certificate);
+  reset_and_wait(server, *client);
+  for (int again = 0; again < 2; ++again) {
+    std::string text = "request";
+    const iovec piece{text.data(), text.size()};
+    const IoResult wrote = client->try_write({&piece, 1});
+    ASSERT_EQ(wrote.status, IoStatus::failed);
+    EXPECT_EQ(client->error_of(wrote, Origin::backend).kind, ErrorKind::tls_alert);
+    EXPECT_EQ(client->error_of(wrote, Origin::backend).origin, Origin::backend);
+  }
+}
+
+TEST_F(TlsStreamTest, AWriteThatMeetsAResetLeavesWhatCameBeforeItToBeRead) {
+  const auto context = client_context(trusting());
+  connect(*context);
+  const auto [accepting, connecting] = handshake();
+  ASSERT_TRUE(accepting && connecting);
+  ASSERT_TRUE(run(write(*server, "answer")));
+  reset_and_wait(server, *client);
+  std::string text = "the rest of a request";
+  const iovec piece{text.data(), text.size()};
+  const IoResult wrote = client->try_write({&piece, 1});
+  ASSERT_EQ(wrote.status, IoStatus::failed);
+  EXPECT_EQ(client->error_of(wrote, Origin::backend).kind, ErrorKind::reset);
+  const Result<std::string> got = run(read(*client, 6));
+  ASSERT_TRUE(got) << describe(got.error());
+  EXPECT_EQ(*got, "answer");
+  EXPECT_FALSE(run(read(*client, 1))) << "no goodbye came: a cut";
+}
+
 TEST_F(TlsStreamTest, GarbageInsteadOfAHandshakeIsAProtocolError) {
   auto plain = SocketStream::connect(loop, address);
   ASSERT_TRUE(plain);

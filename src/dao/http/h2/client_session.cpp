@@ -452,7 +452,7 @@ Result<bool> ClientSession::flush() {
     const net::IoResult result = stream_->try_write(std::span(pieces).first(count));
     if (result.status == net::IoStatus::would_block) return false;
     if (result.status == net::IoStatus::failed) {
-      return std::unexpected(net::io_error(Origin::backend, result.sys_errno));
+      return std::unexpected(stream_->error_of(result, Origin::backend));
     }
     const std::size_t from_block = std::min(result.bytes, in_block);
     out_begin_ += from_block;
