@@ -56,6 +56,7 @@ NGINX = proxies.nginx_config("""
   }}
 """, """  ssl_certificate {certificate};
   ssl_certificate_key {key};
+  ssl_protocols TLSv1.2 TLSv1.3;
   ssl_session_cache shared:SSL:10m;
 """)
 

@@ -13,16 +13,23 @@ constexpr std::size_t kWorthReading = 4096;
 }  // namespace
 
 BufferPool::~BufferPool() {
-  for (char* block : small_) ::operator delete(block);
-  for (char* block : large_) ::operator delete(block);
+  for (const Kept* each : {&tiny_, &small_, &large_}) {
+    for (char* block : each->blocks) ::operator delete(block);
+  }
+}
+
+BufferPool::Kept* BufferPool::kept(std::size_t size) {
+  for (Kept* each : {&small_, &tiny_, &large_}) {
+    if (each->size == size) return each;
+  }
+  return nullptr;
 }
 
 char* BufferPool::acquire(std::size_t size) {
   in_use_ += size;
-  std::vector<char*>* kept = size == kSmall ? &small_ : size == kLarge ? &large_ : nullptr;
-  if (kept != nullptr && !kept->empty()) {
-    char* block = kept->back();
-    kept->pop_back();
+  if (Kept* const spare = kept(size); spare != nullptr && !spare->blocks.empty()) {
+    char* block = spare->blocks.back();
+    spare->blocks.pop_back();
     return block;
   }
   return static_cast<char*>(::operator new(size));
@@ -30,10 +37,8 @@ char* BufferPool::acquire(std::size_t size) {
 
 void BufferPool::release(char* block, std::size_t size) {
   in_use_ -= size;
-  if (size == kSmall && small_.size() < kSmallKept) {
-    small_.push_back(block);
-  } else if (size == kLarge && large_.size() < kLargeKept) {
-    large_.push_back(block);
+  if (Kept* const spare = kept(size); spare != nullptr && spare->blocks.size() < spare->most) {
+    spare->blocks.push_back(block);
   } else {
     ::operator delete(block);
   }

@@ -1,5 +1,6 @@
 // Read buffers: one per connection that has something to read, none for an idle one. They come from a pool of the
-// worker, in two sizes: small for heads and small bodies, large for bodies that fill the small one. One thread.
+// worker: small blocks for heads and small bodies, large ones for bodies that fill the small one, and tiny ones for
+// what streams of HTTP/2 have to keep. One thread.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@ namespace dao::http {
 // Keeps a bounded number of blocks for reuse. Outlives every Buffer made from it.
 class BufferPool {
  public:
+  static constexpr std::size_t kTiny = std::size_t{4} * 1024;
   static constexpr std::size_t kSmall = std::size_t{16} * 1024;
   static constexpr std::size_t kLarge = std::size_t{256} * 1024;
 
@@ -20,16 +22,23 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool();
 
-  char* acquire(std::size_t size);  // any size; kSmall and kLarge are pooled
+  char* acquire(std::size_t size);  // any size; these three are pooled
   void release(char* block, std::size_t size);
   // Bytes in use by Buffers now.
   [[nodiscard]] std::size_t in_use() const { return in_use_; }
 
  private:
-  static constexpr std::size_t kSmallKept = 256;  // 4 MiB
-  static constexpr std::size_t kLargeKept = 16;   // 4 MiB
-  std::vector<char*> small_;
-  std::vector<char*> large_;
+  // Blocks of one size that nobody uses.
+  struct Kept {
+    std::size_t size;
+    std::size_t most;
+    std::vector<char*> blocks{};
+  };
+  Kept* kept(std::size_t size);
+
+  Kept tiny_{kTiny, 512};    // 2 MiB
+  Kept small_{kSmall, 512};  // 8 MiB
+  Kept large_{kLarge, 16};   // 4 MiB
   std::size_t in_use_ = 0;
 };
 

@@ -16,7 +16,7 @@ namespace dao::server {
 namespace {
 
 constexpr Nanoseconds kHousekeepingInterval = std::chrono::seconds(1);
-constexpr std::size_t kSpareHeads = 256;
+constexpr std::size_t kSpareHeads = 512;
 // Clients turned away at the same time with an answer; the rest of a flood is closed without one.
 constexpr std::size_t kRefusalsAtOnce = 64;
 

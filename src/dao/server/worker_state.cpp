@@ -80,7 +80,7 @@ std::unique_ptr<http::ResponseHead> WorkerState::borrow_response_head() {
 }
 
 void WorkerState::return_response_head(std::unique_ptr<http::ResponseHead> head) {
-  constexpr std::size_t kKept = 256;
+  constexpr std::size_t kKept = 512;
   if (spare_response_heads_.size() >= kKept) return;
   head->clear();
   spare_response_heads_.push_back(std::move(head));

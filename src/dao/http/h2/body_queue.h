@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <deque>
 #include <span>
+#include <vector>
 
 #include "dao/http/buffer.h"
 
@@ -22,11 +22,13 @@ class BodyQueue {
   void push(std::span<const char> bytes) {
     size_ += bytes.size();
     while (!bytes.empty()) {
-      if (blocks_.empty() || blocks_.back().end == BufferPool::kSmall) {
-        blocks_.push_back({pool_->acquire(BufferPool::kSmall)});
+      if (blocks_.empty() || blocks_.back().end == blocks_.back().size) {
+        const bool tiny = blocks_.empty() && bytes.size() <= BufferPool::kTiny;
+        const std::size_t size = tiny ? BufferPool::kTiny : BufferPool::kSmall;
+        blocks_.push_back({pool_->acquire(size), size});
       }
       Block& last = blocks_.back();
-      const std::size_t take = std::min(bytes.size(), BufferPool::kSmall - last.end);
+      const std::size_t take = std::min(bytes.size(), last.size - last.end);
       std::memcpy(last.bytes + last.end, bytes.data(), take);
       last.end += take;
       bytes = bytes.subspan(take);
@@ -45,12 +47,12 @@ class BodyQueue {
     Block& first = blocks_.front();
     first.begin += bytes;
     if (first.begin < first.end) return;
-    pool_->release(first.bytes, BufferPool::kSmall);
-    blocks_.pop_front();
+    pool_->release(first.bytes, first.size);
+    blocks_.erase(blocks_.begin());
   }
   [[nodiscard]] std::size_t size() const { return size_; }
   void clear() {
-    for (const Block& block : blocks_) pool_->release(block.bytes, BufferPool::kSmall);
+    for (const Block& block : blocks_) pool_->release(block.bytes, block.size);
     blocks_.clear();
     size_ = 0;
   }
@@ -58,11 +60,12 @@ class BodyQueue {
  private:
   struct Block {
     char* bytes;
+    std::size_t size;
     std::size_t begin = 0;
     std::size_t end = 0;
   };
   BufferPool* pool_;
-  std::deque<Block> blocks_;
+  std::vector<Block> blocks_;  // few: the window bounds them
   std::size_t size_ = 0;
 };
 

@@ -10,6 +10,7 @@
 
 #include "dao/http/h1/message_io.h"
 #include "dao/http/h2/client_stream.h"
+#include "dao/http/h2/session_memory.h"
 #include "dao/rt/join.h"
 
 namespace dao::http::h2 {
@@ -223,7 +224,9 @@ ClientSession::ClientSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       credits_(kCreditsAtFirst),
       credits_at_(loop.now()) {
   static const Options options;
-  if (nghttp2_session_client_new2(&session_, Callbacks::all().table, this, options.option) != 0) throw std::bad_alloc();
+  if (nghttp2_session_client_new3(&session_, Callbacks::all().table, this, options.option, session_memory()) != 0) {
+    throw std::bad_alloc();
+  }
   const std::array<nghttp2_settings_entry, 3> ours = {{
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kStreamWindow)},

@@ -21,6 +21,7 @@
 #include "dao/base/clock.h"
 #include "dao/base/error.h"
 #include "dao/http/buffer.h"
+#include "dao/http/h2/field_section.h"
 #include "dao/http/head.h"
 #include "dao/net/stream.h"
 #include "dao/rt/cancel.h"
@@ -111,6 +112,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   nghttp2_session* session_ = nullptr;
   std::vector<ClientStream*> streams_;
   std::vector<nghttp2_nv> fields_scratch_;
+  FieldSections sections_;
 
   rt::Event work_;  // frames to write, or a reason to end
   rt::Cancel ending_;

@@ -72,6 +72,9 @@ ClientStream::ClientStream(std::shared_ptr<ClientSession> session) : session_(st
 ClientStream::~ClientStream() {
   session_->remove(*this);
   for (const Block& block : blocks_) session_->buffers_.release(block.data, block.size);
+  for (FieldSection* section : {&section_, &current_, &trailer_section_}) {
+    session_->sections_.give_back(std::move(*section));
+  }
 }
 
 bool ClientStream::reusable(const ResponseHead& /*head*/) {
@@ -230,18 +233,17 @@ rt::Task<Result<>> ClientStream::read_head(ResponseHead& head, Method request_me
 }
 
 Result<> ClientStream::take_head(ResponseHead& head, Method request_method) {
-  current_ = std::move(heads_.front());
-  heads_.pop_front();
+  session_->sections_.give_back(std::exchange(current_, std::move(heads_.front())));
+  heads_.erase(heads_.begin());
   head.clear();
   head.version_major = 2;
   head.version_minor = 0;
   head.status = current_.status;
   std::optional<std::uint64_t> length;
   const bool never_a_body = head.status < 200 || head.status == 204;
-  for (const Section::Entry& entry : current_.entries) {
-    const std::string_view text = current_.text;
-    const std::string_view name = text.substr(entry.at, entry.name);
-    const std::string_view value = text.substr(entry.at + entry.name, entry.value);
+  for (const FieldSection::Entry& entry : current_.entries) {
+    const std::string_view name = current_.name(entry);
+    const std::string_view value = current_.value(entry);
     const FieldId id = identify_field(name);
     if (id == FieldId::content_length) {
       length = h1::parse_length(value);
@@ -298,7 +300,7 @@ rt::Task<Result<BodyPiece>> ClientStream::read_body(Instant deadline, rt::Cancel
 // --- what the connection tells ---------------------------------------------------------------------------------------
 
 void ClientStream::section_began() {
-  section_ = {};
+  section_ = session_->sections_.take();
   section_bytes_ = 0;
 }
 
@@ -324,9 +326,7 @@ bool ClientStream::add_field(std::string_view name, std::string_view value) {
     fail(malformed("invalid field (RFC 9113 8.2.1)"));
     return false;
   }
-  section_.entries.push_back({static_cast<std::uint32_t>(section_.text.size()), static_cast<std::uint32_t>(name.size()),
-                              static_cast<std::uint32_t>(value.size())});
-  section_.text.append(name).append(value);
+  section_.add(name, value);
   return true;
 }
 
@@ -335,10 +335,9 @@ bool ClientStream::section_complete(bool ends_stream) {
   section_.ends_stream = ends_stream;
   if (final_head_came_) {
     trailer_section_ = std::move(section_);
-    const std::string_view text = trailer_section_.text;
-    for (const Section::Entry& entry : trailer_section_.entries) {
-      const std::string_view name = text.substr(entry.at, entry.name);
-      const Field field{name, text.substr(entry.at + entry.name, entry.value), identify_field(name)};
+    for (const FieldSection::Entry& entry : trailer_section_.entries) {
+      const std::string_view name = trailer_section_.name(entry);
+      const Field field{name, trailer_section_.value(entry), identify_field(name)};
       if (h1::allowed_in_trailer(field)) trailers_.push_back(field);
     }
   } else {
@@ -361,7 +360,8 @@ bool ClientStream::section_complete(bool ends_stream) {
 void ClientStream::add_body(std::span<const char> bytes) {
   while (!bytes.empty()) {
     if (blocks_.empty() || blocks_.back().end == blocks_.back().size) {
-      const std::size_t size = blocks_.empty() ? BufferPool::kSmall : kBodyBlock;
+      std::size_t size = kBodyBlock;
+      if (blocks_.empty()) size = bytes.size() <= BufferPool::kTiny ? BufferPool::kTiny : BufferPool::kSmall;
       blocks_.push_back({session_->buffers_.acquire(size), size, 0, 0});
     }
     Block& back = blocks_.back();

@@ -9,7 +9,6 @@
 #include <nghttp2/nghttp2.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,7 +16,9 @@
 
 #include "dao/http/client_exchange.h"
 #include "dao/http/h2/client_session.h"
+#include "dao/http/h2/field_section.h"
 #include "dao/rt/event.h"
+#include "dao/rt/frame_pool.h"
 
 namespace dao::http::h2 {
 
@@ -27,6 +28,8 @@ class ClientStream final : public ClientExchange {
   ~ClientStream() override;
   ClientStream(const ClientStream&) = delete;
   ClientStream& operator=(const ClientStream&) = delete;
+  static void* operator new(std::size_t size) { return rt::FramePool::allocate(size); }
+  static void operator delete(void* stream, std::size_t size) noexcept { rt::FramePool::release(stream, size); }
 
   [[nodiscard]] ClientSession& session() const { return *session_; }
 
@@ -49,18 +52,6 @@ class ClientStream final : public ClientExchange {
   friend class ClientSession;
   friend struct Callbacks;
 
-  // A field section as it came.
-  struct Section {
-    struct Entry {
-      std::uint32_t at;
-      std::uint32_t name;
-      std::uint32_t value;  // sizes; the value follows the name
-    };
-    std::string text;
-    std::vector<Entry> entries;
-    std::uint16_t status = 0;
-    bool ends_stream = false;
-  };
   struct Block {
     char* data;
     std::size_t size;
@@ -101,11 +92,11 @@ class ClientStream final : public ClientExchange {
   Sent sent_ = Sent::nothing;
 
   // The response.
-  rt::Event incoming_;  // a head, a piece, the end, or a failure
-  Section section_;     // being received
-  std::deque<Section> heads_;
-  Section current_;  // the head that was handed out
-  Section trailer_section_;
+  rt::Event incoming_;               // a head, a piece, the end, or a failure
+  FieldSection section_;             // being received
+  std::vector<FieldSection> heads_;  // the oldest first
+  FieldSection current_;             // the head that was handed out
+  FieldSection trailer_section_;
   std::vector<Field> trailers_;
   std::vector<Block> blocks_;
   std::size_t handed_out_ = 0;  // bytes at the front of the first block that the last piece occupies

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "dao/http/h1/message_io.h"
+#include "dao/http/h2/session_memory.h"
 #include "dao/rt/join.h"
 
 namespace dao::http::h2 {
@@ -227,7 +228,7 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       output_(buffers),
       sending_(buffers),
       last_progress_(loop.now()) {
-  nghttp2_session_server_new2(&session_, Callbacks::table(), this, Callbacks::options());
+  nghttp2_session_server_new3(&session_, Callbacks::table(), this, Callbacks::options(), session_memory());
   deadline_.session = drain_timer_.session = flush_timer_.session = drain_hook_.session = this;
   deadline_.fire = [](rt::Timer& self) { static_cast<SessionTimer&>(self).session->deadline_passed(); };
   drain_timer_.fire = [](rt::Timer& self) { static_cast<SessionTimer&>(self).session->finish_drain(); };

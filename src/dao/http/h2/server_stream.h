@@ -16,6 +16,7 @@
 #include "dao/http/h2/request_assembler.h"
 #include "dao/http/request_handler.h"
 #include "dao/rt/event.h"
+#include "dao/rt/frame_pool.h"
 
 namespace dao::http::h2 {
 
@@ -24,6 +25,8 @@ class ServerSession;
 class ServerStream final : public Exchange {
  public:
   ServerStream(ServerSession& session, std::int32_t id, std::unique_ptr<RequestHead> head);
+  static void* operator new(std::size_t size) { return rt::FramePool::allocate(size); }
+  static void operator delete(void* stream, std::size_t size) noexcept { rt::FramePool::release(stream, size); }
 
   RequestHead& request() override { return *head_; }
   [[nodiscard]] const net::Peer& peer() const override;
