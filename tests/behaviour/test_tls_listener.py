@@ -185,6 +185,23 @@ def test_sessions_are_resumed_by_every_worker(
     assert metrics.value("dao_tls_handshakes_total", resumed="yes") == 8
 
 
+def test_a_resumed_session_brings_the_ticket_for_the_next(
+    start_dao: Callable, origin: Origin, authority: Authority
+) -> None:
+    """Clients of TLS 1.3 use a ticket once (RFC 8446 appendix C.4)."""
+    dao = start_dao(tls_config(origin, authority.issue(*NAMES)))
+    tls = context(authority, version=ssl.TLSVersion.TLSv1_3)
+    session = None
+    seen = set()
+    for number in range(4):
+        with TlsClient(dao.address, tls, session=session) as client:
+            assert client.exchange(GET).status == 200
+            assert client.socket.session_reused == (number > 0)
+            session = client.socket.session
+            seen.add(session.id)
+    assert len(seen) == 4
+
+
 def test_without_tickets_nothing_is_resumed(start_dao: Callable, origin: Origin, authority: Authority) -> None:
     dao = start_dao(tls_config(origin, authority.issue(*NAMES), session_tickets=False))
     tls = context(authority, version=ssl.TLSVersion.TLSv1_2)

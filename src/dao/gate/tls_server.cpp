@@ -239,6 +239,7 @@ int TlsServer::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_
   OPENSSL_cleanse(&*key, sizeof *key);
   if (!done) return kFailed;
   if (encrypt == 1) return kUse;
+  if (SSL_version(ssl) == TLS1_3_VERSION) return kUseAndRenew;  // tickets are used once (RFC 8446 appendix C.4)
   const std::optional<TicketKeys::Key> newest = tickets.current(now);
   return newest && std::ranges::equal(newest->name, std::span(name, TicketKeys::kNameBytes)) ? kUse : kUseAndRenew;
 }
