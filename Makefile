@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
 
 bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
 	@scripts/install-deps build bench
-	@scripts/build release dao dao-upstream dao_load bench_backend
+	@scripts/build release dao dao-upstream dao_load bench_backend ws_echo tls_load
 	@/usr/bin/python3 bench/run.py $(BENCH_ARGS)
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat

@@ -142,7 +142,7 @@ def main():
     for name in [name for name in wanted if versions[name] is None]:
         say(f"!! {name} is not installed: left out")
         wanted.remove(name)
-    for tool in ("dao_load", "bench_backend", "ws_echo"):
+    for tool in ("dao_load", "bench_backend", "ws_echo", "tls_load"):
         if not os.access(os.path.join(options.tools, tool), os.X_OK):
             sys.exit(f"{os.path.join(options.tools, tool)} is missing: make build")
     now = datetime.datetime.now(datetime.timezone.utc)

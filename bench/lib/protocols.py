@@ -2,8 +2,8 @@
 
 Every proxy listens three times: HTTP/2 in clear text (prior knowledge), TLS with ALPN for HTTP/2 and HTTP/1.1, and
 HTTP/1.1 in clear text for WebSocket. The backend is `bench_backend` (HTTP/1.1), nghttpd (HTTP/2 in clear text, for the
-proxies that can) or `ws_echo`. A cell of h2load is a fixed number of requests; its CPU time is that of all of them,
-connecting included. A cell of `ws_echo` is a fixed time after a warm-up.
+proxies that can; with trailers, as gRPC has them) or `ws_echo`. A cell of h2load is a fixed number of requests; its CPU
+time is that of all of them, connecting included. A cell of `ws_echo` and `tls_load` is a fixed time after a warm-up.
 """
 import json
 import os
@@ -17,12 +17,11 @@ from lib import procs, proxies, scenarios
 class Scenario(NamedTuple):
     title: str
     listener: str
-    arguments: list  # of h2load or ws_echo
+    arguments: list  # of h2load, tls_load or ws_echo
     backend: str = "h1"
     per_second: int = 0  # requests for each second of a cell
 
 
-HANDSHAKES = 800
 SCENARIOS = {
     "h2_1": Scenario("HTTP/2 to HTTP/1.1, small GET, 32 connections of 1 stream", "h2c", ["-c32", "-m1"],
                      per_second=30000),
@@ -34,8 +33,11 @@ SCENARIOS = {
                           50000),
     "tls_h1": Scenario("TLS, HTTP/1.1 kept alive, small GET, 32 connections", "tls", ["--h1", "-c32"],
                        per_second=40000),
-    "tls_full": Scenario(f"TLS, a full handshake for each request, {HANDSHAKES} connections", "tls",
-                         ["--h1", f"-c{HANDSHAKES}"]),
+    "grpc": Scenario("gRPC unary, 25 bytes, 4 connections of 100 streams", "h2c",
+                     ["-c4", "-m100", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "{grpc}"],
+                     "grpc", 30000),
+    "tls_full": Scenario("TLS, a full handshake for each request, 16 connections", "tls", []),
+    "tls_resumed": Scenario("TLS, a resumed session for each request, 16 connections", "tls", ["--resume"]),
     "ws_125": Scenario("WebSocket echo, 125 bytes, 32 connections", "ws", ["--bytes", "125"], "ws"),
     "ws_64k": Scenario("WebSocket echo, 64 kB, 32 connections", "ws", ["--bytes", "65536"], "ws"),
 }
@@ -43,7 +45,7 @@ SCENARIOS = {
 NGINX = proxies.nginx_config("""
   server {{
     listen 127.0.0.1:{h2c} http2 reuseport backlog=4096;
-    listen 127.0.0.1:{tls} ssl http2 reuseport backlog=4096;""" + proxies.NGINX_PROXY + """  }}
+    listen 127.0.0.1:{tls} ssl http2 reuseport backlog=4096;<location>  }}
   server {{
     listen 127.0.0.1:{ws} reuseport backlog=4096;
     location / {{
@@ -179,20 +181,34 @@ url = "{dao_scheme}://{backend}"
 """
 
 LISTENERS = ("h2c", "tls", "ws")
-TEMPLATES = {"dao": DAO, "nginx": NGINX, "haproxy": HAPROXY, "h2o": H2O, "caddy": CADDY}
-H2_BACKEND = ("dao", "haproxy", "caddy")  # those of them that speak HTTP/2 to a backend
+NGINX_GRPC = """
+    location / {{
+      grpc_pass grpc://backend;
+      grpc_set_header Host $http_host;
+      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      grpc_set_header X-Forwarded-Proto $scheme;
+    }}
+"""
+TEMPLATES = {"dao": DAO, "nginx": NGINX.replace("<location>", proxies.NGINX_PROXY), "haproxy": HAPROXY, "h2o": H2O,
+             "caddy": CADDY}
+# Who of them speaks HTTP/2 to a backend. nginx does so for gRPC only.
+ABLE = {"h2": ("dao", "haproxy", "caddy"), "grpc": ("dao", "nginx", "haproxy", "caddy")}
+GRPC_MESSAGE = b"\0\0\0\0\x14" + b"twenty bytes of text"
 
 
-class Certificate:
-    """A self-signed P-256 certificate for localhost."""
+class Files:
+    """A self-signed P-256 certificate for localhost, and the message that gRPC clients send."""
 
     def __init__(self, folder):
-        self.path, self.key, self.pem = (os.path.join(folder, name) for name in ("cert.pem", "key.pem", "both.pem"))
+        self.certificate, self.key, self.pem, self.grpc = (
+            os.path.join(folder, name) for name in ("cert.pem", "key.pem", "both.pem", "message.grpc"))
+        with open(self.grpc, "wb") as message:
+            message.write(GRPC_MESSAGE)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-                        "-out", self.path, "-keyout", self.key], check=True, capture_output=True)
+                        "-out", self.certificate, "-keyout", self.key], check=True, capture_output=True)
         with open(self.pem, "w") as both:
-            for part in (self.path, self.key):
+            for part in (self.certificate, self.key):
                 with open(part) as file:
                     both.write(file.read())
 
@@ -200,17 +216,20 @@ class Certificate:
 class Proxy(proxies.Proxy):
     """A proxy with the listeners of this module."""
 
-    def __init__(self, kind, speaks, backend, certificate, tools, folder, cpu):
-        self.speaks, self.certificate, self.tools = speaks, certificate, tools
+    def __init__(self, kind, speaks, backend, files, tools, folder, cpu):
+        self.speaks, self.files, self.tools = speaks, files, tools
         super().__init__(kind, backend, folder, cpu)
 
     def _start(self, backend, cpu):
         self.ports = {listener: proxies.free_port() for listener in LISTENERS}
-        h2 = self.speaks == "h2"
-        self._launch(TEMPLATES[self.kind.name].format(
+        h2 = self.speaks in ABLE
+        template = TEMPLATES[self.kind.name]
+        if self.speaks == "grpc" and self.kind.name == "nginx":
+            template = NGINX.replace("<location>", NGINX_GRPC)
+        self._launch(template.format(
             **self.ports, backend=backend, folder=self.folder, idle=proxies.IDLE_SECONDS, user=self.kind.user,
-            descriptors=procs.descriptor_limit(), certificate=self.certificate.path, key=self.certificate.key,
-            pem=self.certificate.pem, haproxy_proto="proto h2" if h2 else "", caddy_scheme="h2c://" if h2 else "",
+            descriptors=procs.descriptor_limit(), certificate=self.files.certificate, key=self.files.key,
+            pem=self.files.pem, haproxy_proto="proto h2" if h2 else "", caddy_scheme="h2c://" if h2 else "",
             caddy_versions="h2c" if h2 else "1.1", dao_scheme="h2c" if h2 else "http"), cpu)
 
     def url(self, listener):
@@ -221,7 +240,9 @@ class Proxy(proxies.Proxy):
             raise ChildProcessError(f"exit status {self.process.returncode}")
         if self.speaks == "ws":
             return ws_echo(self, ["--connections", "1"], 0.05) is not None
-        return all(h2load(self.url(listener), ["-c1"], 1)["succeeded"] == 1 for listener in ("h2c", "tls"))
+        # nginx passes nothing but POST on to gRPC's backend
+        asking = ["-c1", "-d", self.files.grpc] if self.speaks == "grpc" else ["-c1"]
+        return all(h2load(self.url(listener), asking, 1)["succeeded"] == 1 for listener in ("h2c", "tls"))
 
 
 def h2load(url, arguments, requests, cpu=None):
@@ -240,9 +261,13 @@ def h2load(url, arguments, requests, cpu=None):
 
 
 def ws_echo(proxy, arguments, seconds, cpu=None):
-    """What ws_echo printed, or nothing."""
-    command = [os.path.join(proxy.tools, "ws_echo"), "load", "--to", f"127.0.0.1:{proxy.ports['ws']}", *arguments,
-               "--seconds", str(seconds)]
+    return timed_load(proxy, ["ws_echo", "load"], "ws", arguments, seconds, cpu)
+
+
+def timed_load(proxy, program, listener, arguments, seconds, cpu):
+    """What the program printed, or nothing."""
+    command = [os.path.join(proxy.tools, program[0]), *program[1:], "--to", f"127.0.0.1:{proxy.ports[listener]}",
+               *arguments, "--seconds", str(seconds)]
     for pid in procs.tree(proxy.process.pid):
         command += ["--watch", str(pid)]
     if cpu is not None:
@@ -251,13 +276,18 @@ def ws_echo(proxy, arguments, seconds, cpu=None):
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def measure_ws(proxy, arguments, cpu, seconds):
+def measure_timed(proxy, listener, arguments, cpu, seconds):
     pids = procs.tree(proxy.process.pid)
     waited = procs.wait_ns(pids)
-    result = ws_echo(proxy, arguments, seconds, cpu)
+    program = ["ws_echo", "load"] if listener == "ws" else ["tls_load"]
+    result = timed_load(proxy, program, listener, arguments, seconds, cpu)
     if result is None:
         return {"valid": False, "problems": ["the load generator failed"]}
     row = scenarios.row_of(result)
+    proxy.tidy()
+    if "resumed" in result and (result["resumed"] < 0.95 * result["requests"]) == ("--resume" in arguments):
+        row["problems"].append(f"{result['resumed']} of {result['requests']} handshakes resumed a session")
+        row["valid"] = False
     row["rss_bytes"] = procs.rss_bytes(pids)
     row["cpu_wait"] = (procs.wait_ns(pids) - waited) / 1e9 / (seconds + 0.3)
     return row
@@ -266,9 +296,10 @@ def measure_ws(proxy, arguments, cpu, seconds):
 def measure(scenario, proxy, cpu, seconds):
     """One cell."""
     _, listener, arguments, _, per_second = SCENARIOS[scenario]
-    if listener == "ws":
-        return measure_ws(proxy, arguments, cpu, seconds)
-    requests = int(per_second * seconds) or HANDSHAKES
+    if per_second == 0:
+        return measure_timed(proxy, listener, arguments, cpu, seconds)
+    requests = int(per_second * seconds)
+    arguments = [argument.replace("{grpc}", proxy.files.grpc) for argument in arguments]
     pids = procs.tree(proxy.process.pid)
     before, waited = procs.run_ns(pids), procs.wait_ns(pids)
     result = h2load(proxy.url(listener), arguments, requests, cpu)
@@ -281,7 +312,7 @@ def measure(scenario, proxy, cpu, seconds):
             "cpu_wait": (procs.wait_ns(pids) - waited) / 1e9 / took}
 
 
-def start_h2_backend(cpu, folder):
+def start_h2_backend(cpu, folder, *options):
     """nghttpd with one small file; (process, address)."""
     root = os.path.join(folder, "files")
     os.makedirs(root, exist_ok=True)
@@ -289,7 +320,7 @@ def start_h2_backend(cpu, folder):
         file.write("x" * 128)
     port = proxies.free_port()
     log = os.path.join(folder, "nghttpd.log")
-    process = procs.start(["nghttpd", "--no-tls", "-d", root, str(port)], cpu, log)
+    process = procs.start(["nghttpd", "--no-tls", *options, "-d", root, str(port)], cpu, log)
     address = f"127.0.0.1:{port}"
     procs.wait_for(lambda: h2load(f"http://{address}/small", ["-c1"], 1)["succeeded"] == 1, 10, "nghttpd answers")
     return process, address
@@ -306,18 +337,19 @@ def run(options, bench, kinds, folder, results, say):
     names = [name for name in SCENARIOS if name in options.only]
     if not names:
         return
-    certificate = Certificate(folder)
+    files = Files(folder)
     h2_backend, h2_address = start_h2_backend(bench.load_cpu, folder)
+    grpc_backend, grpc_address = start_h2_backend(bench.load_cpu, folder, "--trailer", "grpc-status: 0")
     ws_backend, ws_address = start_ws_backend(bench.load_cpu, options.tools, folder)
-    addresses = {"h1": bench.backend, "h2": h2_address, "ws": ws_address}
+    addresses = {"h1": bench.backend, "h2": h2_address, "grpc": grpc_address, "ws": ws_address}
     running = {speaks: {} for speaks in addresses}
     try:
         for speaks in dict.fromkeys(SCENARIOS[name].backend for name in names):
             for kind in kinds:
-                if speaks == "h2" and kind.name not in H2_BACKEND:
+                if kind.name not in ABLE.get(speaks, TEMPLATES):
                     continue
                 try:
-                    running[speaks][kind.name] = Proxy(kind, speaks, addresses[speaks], certificate, options.tools,
+                    running[speaks][kind.name] = Proxy(kind, speaks, addresses[speaks], files, options.tools,
                                                        os.path.join(folder, f"to_{speaks}"), bench.proxy_cpu)
                 except RuntimeError as failure:
                     say(f"!! left out: {failure}")
@@ -339,5 +371,5 @@ def run(options, bench, kinds, folder, results, say):
         for group in running.values():
             for proxy in group.values():
                 proxy.end()
-        procs.end(h2_backend)
-        procs.end(ws_backend)
+        for backend in (h2_backend, grpc_backend, ws_backend):
+            procs.end(backend)

@@ -134,7 +134,9 @@ def verdicts(document):
     for scenario in ("ws_125", "ws_64k"):
         against("CPU per message over the best peer's", scenario, PEERS, 0.90)
     against("CPU per request over the best peer's", "tls_h1", PEERS, 0.95)
-    against("CPU per handshake over the best peer's", "tls_full", PEERS, 1.00)
+    for scenario in ("tls_full", "tls_resumed"):
+        against("CPU per handshake over the best peer's", scenario, PEERS, 1.00)
+    against("CPU per request over nginx's", "grpc", ("nginx",), 0.90)
     if "idle" in results:
         each = median_of(results["idle"].get("dao", []), "bytes_per_connection")
         made.append((f"{TITLES['idle']}: memory of each", 2000, each, "bytes"))
