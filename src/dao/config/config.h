@@ -53,10 +53,12 @@ enum class Forwarded : std::uint8_t { both, x_forwarded, forwarded, off };
 
 enum class ProxyHeader : std::uint8_t { off, required };
 
-// What a listener speaks, at least one.
+// What a listener, or an upstream, speaks; at least one.
 struct Protocols {
   bool h1 = false;
   bool h2 = false;
+
+  friend bool operator==(const Protocols&, const Protocols&) = default;
 };
 
 enum class TlsVersion : std::uint8_t { tls12, tls13 };
@@ -202,6 +204,7 @@ struct UpstreamTls {
   std::string server_name{};  // empty = the host of the URL
   std::string cert{};         // with key
   std::string key{};
+  Protocols protocols{.h1 = true, .h2 = true};  // offered by ALPN; what the backend picks is spoken
 
   friend bool operator==(const UpstreamTls&, const UpstreamTls&) = default;
 };

@@ -207,7 +207,11 @@ void check_upstream_tls(const Applied& applied, Findings& findings) {
       const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
       check_pair(applied, path, upstream.tls.cert, upstream.tls.key, findings);
       if (upstream.url.text.empty() || upstream.name.empty()) continue;
-      if (upstream.url.scheme != Scheme::https && upstream.tls != UpstreamTls{}) {
+      if (upstream.url.scheme != Scheme::https && applied.places.contains(path + ".protocols")) {
+        findings.error(place(applied.places, path + ".protocols"), path + ".protocols",
+                       {.message = "the protocol is agreed on in TLS, which this upstream does not speak",
+                        .expected = "\"https://...\", or \"h2c://...\" for HTTP/2 without TLS"});
+      } else if (upstream.url.scheme != Scheme::https && upstream.tls != UpstreamTls{}) {
         findings.error(place(applied.places, path + ".url"), path + ".url",
                        {.message = "keys of TLS for an upstream without TLS", .expected = "\"https://...\""});
       }

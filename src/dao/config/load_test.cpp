@@ -300,6 +300,18 @@ std::vector<BadConfig> bad_configs() {
       {"TlsKeysWithoutTls",
        url("http://h\"\ntls_verify = false\ntls_ca = \"/c"),
        {{5, 7, "routes.rule[0].upstreams[0].url", "keys of TLS for an upstream without TLS"}}},
+      {"ProtocolsWithoutTls",
+       url("http://h") + "protocols = [\"h2\", \"h1\"]\n",
+       {{6, 13, "routes.rule[0].upstreams[0].protocols",
+         "the protocol is agreed on in TLS, which this upstream does not speak"}}},
+      {"ProtocolsNone",
+       url("https://h") + "protocols = []\n",
+       {{6, 13, "routes.rule[0].upstreams[0].protocols", "the array is empty"}}},
+      {"ProtocolsDiffer",
+       url("https://h") +
+           "[[routes.rule]]\nname = \"s\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"https://h\"\n" +
+           "protocols = [\"h1\"]\n",
+       {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has other keys of TLS on line 4"}}},
       // URLs
       {"UrlScheme", url("ftp://h"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme \"ftp\" is not supported"}}},
       {"UrlNoScheme", url("h:80"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "http://h:80"}}},

@@ -23,6 +23,11 @@ constexpr std::array kClientAuth = {
     Named<ClientAuth>{"required", ClientAuth::required, "a client without a valid one is refused in the handshake"},
 };
 
+constexpr std::array kUpstreamProtocols = {
+    Named<bool Protocols::*>{"h2", &Protocols::h2, "HTTP/2"},
+    Named<bool Protocols::*>{"h1", &Protocols::h1, "HTTP/1.1"},
+};
+
 Parsed<std::string> parse_file_path(std::string_view text) {
   constexpr std::size_t kPathMax = 4095;
   if (text.empty() || text.find('\0') != std::string_view::npos || text.size() > kPathMax || text.ends_with('/')) {
@@ -123,7 +128,17 @@ std::vector<Key> upstream_tls_keys() {
       "The name to ask for by SNI, and to look for in the certificate of an `https://` upstream.");
   name.absent = "the host of the URL";
   name.example = "\"api.internal\"";
+  Key protocols = switches<kUpstreamProtocols, &UpstreamDraft::tls, &UpstreamTls::protocols>(
+      "protocols", std::vector<std::string_view>{"h2", "h1"},
+      "What may be spoken with an `https://` upstream: DAO offers it by ALPN and the upstream picks; one that picks "
+      "nothing is spoken to in HTTP/1.1. Both is the default: many requests share one connection of HTTP/2, and its "
+      "handshake is what costs most; gRPC needs it; and an upstream that prefers HTTP/1.1 says so by itself. Only `h1` "
+      "is better for few and large bodies, and where a balancer in between spreads connections instead of requests. "
+      "With only `h2`, an upstream that does not agree to it gets no request (502, `tls_protocol`). A WebSocket always "
+      "takes a connection of HTTP/1.1, where `h1` is allowed.");
+  protocols.min_items = 1;
   return {
+      protocols,
       boolean<&UpstreamDraft::tls, &UpstreamTls::verify>("tls_verify", true,
                                                          "Whether an `https://` upstream must show a valid certificate "
                                                          "for its name. Without it anybody on the way can "

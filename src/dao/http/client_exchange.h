@@ -49,6 +49,9 @@ class ClientExchange {
   // other exchange. The head's views are gone. Protocols that send no upgrade (HTTP/2 has no 101) are never asked.
   virtual UpgradedStream take_upgraded() { return {}; }
 
+  // It failed because the backend serves such a request over HTTP/1.1 only (RFC 9113 section 7, HTTP_1_1_REQUIRED).
+  [[nodiscard]] virtual bool requires_h1() const { return false; }
+
   // The exchange is over and complete in both directions, and what it went over can serve another one.
   [[nodiscard]] virtual bool reusable(const ResponseHead& head) = 0;
 };

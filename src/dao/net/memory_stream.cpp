@@ -36,6 +36,7 @@ IoResult MemoryStream::try_read(std::span<char> into) {
 IoResult MemoryStream::try_write(std::span<const iovec> pieces) {
   if (was_reset_) return {IoStatus::failed, ECONNRESET};
   if (other_ == nullptr) return {IoStatus::failed, EPIPE};
+  if (handshaking_) return {IoStatus::would_block};
   std::size_t taken = 0;
   for (const iovec& piece : pieces) {
     const std::size_t room = other_->capacity_ - other_->inbox_.size();
@@ -54,6 +55,17 @@ void MemoryStream::shutdown_write() {
   other_->inbox_ended_ = true;
   other_->readable.set();
   other_->set_peer_closed();
+}
+
+void MemoryStream::agree(TlsFacts facts) {
+  handshaking_ = false;
+  facts_ = std::move(facts);
+  writable.set();
+}
+
+IoResult MemoryStream::try_finish_connect() {
+  if (was_reset_) return {IoStatus::failed, ECONNRESET};
+  return {handshaking_ ? IoStatus::would_block : IoStatus::ok};
 }
 
 void MemoryStream::reset() {

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "dao/net/stream.h"
+#include "dao/net/tls_facts.h"
 
 namespace dao::net {
 
@@ -23,6 +25,14 @@ class MemoryStream final : public Stream {
   [[nodiscard]] std::size_t unread_by_peer() const override { return other_ != nullptr ? other_->inbox_.size() : 0; }
   bool idle_and_open() override { return !may_read(); }
   void shutdown_write() override;
+  // Passes for a stream of TLS whose handshake is under way: it takes no writes until agree() or reset().
+  void begin_handshake() { handshaking_ = true; }
+  // What the handshake came to.
+  void agree(TlsFacts facts);
+  [[nodiscard]] bool handshaking() const { return handshaking_; }
+  IoResult try_finish_connect() override;
+  [[nodiscard]] const TlsFacts* tls() const override { return facts_ ? &*facts_ : nullptr; }
+
   // Dies like a reset connection: the other side's reads and writes fail with ECONNRESET.
   void reset();
 
@@ -34,6 +44,8 @@ class MemoryStream final : public Stream {
   std::string inbox_;
   bool inbox_ended_ = false;
   bool was_reset_ = false;
+  bool handshaking_ = false;
+  std::optional<TlsFacts> facts_;
 };
 
 }  // namespace dao::net

@@ -8,6 +8,13 @@ Error Stream::error_of(const IoResult& result, Origin origin) const {
   return io_error(origin, result.sys_errno);
 }
 
+Error connect_error(Error error) {
+  if (error.sys_errno == ETIMEDOUT) error.kind = ErrorKind::timeout_connect;
+  if (error.kind == ErrorKind::io || error.kind == ErrorKind::reset) error.kind = ErrorKind::connect_failed;
+  error.sent = Sent::nothing;
+  return error;
+}
+
 Error io_error(Origin origin, int sys_errno) {
   ErrorKind kind = ErrorKind::io;
   switch (sys_errno) {

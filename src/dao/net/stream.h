@@ -43,6 +43,10 @@ class Stream {
   [[nodiscard]] virtual bool may_read() const = 0;
   // Takes as much as fits now, from any number of pieces. Never raises SIGPIPE.
   virtual IoResult try_write(std::span<const iovec> pieces) = 0;
+  // For whoever must know what was agreed before writing: ok once a write would be taken, the handshake of TLS
+  // included; would_block: again when writable; failed: what a write would fail with. A stream that has nothing to
+  // agree on is ready at once, though it may still be connecting.
+  virtual IoResult try_finish_connect() { return {IoStatus::ok}; }
   // Bytes that were written and that the peer has not taken yet. One system call.
   [[nodiscard]] virtual std::size_t unread_by_peer() const = 0;
   // What `result` (failed) of a read or write means. `origin` is the side the stream leads to.
@@ -117,5 +121,7 @@ class Stream {
 
 // What a failed read or write means. `origin` is the side the stream leads to.
 Error io_error(Origin origin, int sys_errno);
+// What the error of a stream that was still connecting means: it belongs to the connect, and nothing was sent.
+Error connect_error(Error error);
 
 }  // namespace dao::net

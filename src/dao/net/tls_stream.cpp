@@ -174,7 +174,7 @@ struct TlsSocketBio {
 
 Result<std::unique_ptr<TlsStream>> TlsStream::connect(rt::EpollLoop& loop, const SocketAddress& to,
                                                       const TlsClientContext& context,
-                                                      std::shared_ptr<TlsSessionSlot> session) {
+                                                      std::shared_ptr<TlsSessionSlot> session, std::string_view alpn) {
   const Result<int> fd = begin_connect(to);
   if (!fd) return std::unexpected(fd.error());
   auto stream = std::make_unique<TlsStream>(loop, *fd);
@@ -184,6 +184,9 @@ Result<std::unique_ptr<TlsStream>> TlsStream::connect(rt::EpollLoop& loop, const
   }
   SSL* ssl = stream->ssl_.get();
   if (!context.sni().empty()) SSL_set_tlsext_host_name(ssl, context.sni().c_str());
+  if (!alpn.empty()) {
+    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
+  }
   if (session != nullptr && session->get() != nullptr) SSL_set_session(ssl, session->get());
   stream->session_ = std::move(session);
   return stream;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "dao/net/socket_stream.h"
 #include "dao/net/tls_context.h"
@@ -45,9 +46,11 @@ class TlsStream final : public SocketStream {
   // Starts to connect, and to speak TLS as a client when that has succeeded: writes say would_block until the handshake
   // is over, or fail with what it failed with, so the handshake is a part of connecting for whoever writes first.
   // `session` (may be null) is used and renewed.
+  // `alpn`: alpn_wire() of what to offer instead of what the context offers; empty = that.
   static Result<std::unique_ptr<TlsStream>> connect(rt::EpollLoop& loop, const SocketAddress& to,
                                                     const TlsClientContext& context,
-                                                    std::shared_ptr<TlsSessionSlot> session);
+                                                    std::shared_ptr<TlsSessionSlot> session,
+                                                    std::string_view alpn = {});
   ~TlsStream() override;
 
   // The server's handshake. Nothing of TLS is held before the client has sent something; `context` must live until
@@ -68,6 +71,7 @@ class TlsStream final : public SocketStream {
   IoResult try_read(std::span<char> into) override;
   [[nodiscard]] bool may_read() const override { return pending_ || SocketStream::may_read(); }
   IoResult try_write(std::span<const iovec> pieces) override;
+  IoResult try_finish_connect() override { return ssl_ ? step_handshake() : IoResult{IoStatus::ok}; }
   [[nodiscard]] std::size_t unread_by_peer() const override;
   bool idle_and_open() override;
   // Says goodbye in TLS, then closes this direction of the socket.

@@ -18,7 +18,8 @@ std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::
     settings.ca_file = upstream.tls.ca;
     settings.certificate_file = upstream.tls.cert;
     settings.key_file = upstream.tls.key;
-    settings.alpn = {"http/1.1"};
+    if (upstream.tls.protocols.h2) settings.alpn.emplace_back("h2");
+    if (upstream.tls.protocols.h1) settings.alpn.emplace_back("http/1.1");
     auto made = net::TlsClientContext::make(settings);
     if (!made) return std::unexpected("TLS of the upstream " + upstream.name + ": " + made.error());
     contexts.back() = *std::move(made);
@@ -27,10 +28,19 @@ std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::
 }
 
 Result<std::unique_ptr<net::Stream>> TlsConnector::connect(const net::SocketAddress& to) {
+  return connect(to, {});
+}
+
+Result<std::unique_ptr<net::Stream>> TlsConnector::connect_h1(const net::SocketAddress& to) {
+  static const std::string only_h1 = net::alpn_wire({"http/1.1"});
+  return connect(to, only_h1);
+}
+
+Result<std::unique_ptr<net::Stream>> TlsConnector::connect(const net::SocketAddress& to, std::string_view alpn) {
   if (sessions_.size() >= kSessionsMax) sessions_.clear();
   std::shared_ptr<net::TlsSessionSlot>& session = sessions_[to.text()];
   if (!session) session = std::make_shared<net::TlsSessionSlot>();
-  Result<std::unique_ptr<net::TlsStream>> stream = net::TlsStream::connect(loop_, to, *context_, session);
+  Result<std::unique_ptr<net::TlsStream>> stream = net::TlsStream::connect(loop_, to, *context_, session, alpn);
   if (!stream) return std::unexpected(stream.error());
   return std::unique_ptr<net::Stream>(std::move(*stream));
 }

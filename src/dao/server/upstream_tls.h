@@ -4,6 +4,7 @@
 #include <expected>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -28,8 +29,12 @@ class TlsConnector final : public upstream::Connector {
 
   // The handshake is a part of connecting (net/tls_stream.h: connect).
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
+  Result<std::unique_ptr<net::Stream>> connect_h1(const net::SocketAddress& to) override;
 
  private:
+  // `alpn`: as net::TlsStream::connect.
+  Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to, std::string_view alpn);
+
   // Addresses that come and go with DNS are forgotten in bulk.
   static constexpr std::size_t kSessionsMax = 256;
   rt::EpollLoop& loop_;

@@ -20,6 +20,16 @@ std::string_view DateText::at(WallTime now) {
   return text_.data();
 }
 
+namespace {
+
+upstream::Protocol protocol_of(const config::Upstream& upstream) {
+  if (upstream.url.scheme == config::Scheme::h2c) return upstream::Protocol::h2;
+  const bool may_be_h2 = upstream.url.scheme == config::Scheme::https && upstream.tls.protocols.h2;
+  return may_be_h2 ? upstream::Protocol::negotiated : upstream::Protocol::h1;
+}
+
+}  // namespace
+
 WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config,
                          upstream::Connector& connector, sense::Shard& the_shard, sense::InFlight& the_in_flight,
                          telemetry::AccessLogLane* lane, std::uint64_t seed)
@@ -58,7 +68,11 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     const std::uint16_t usual_port = url.scheme == config::Scheme::https ? 443 : 80;
     if (url.port != 0 && url.port != usual_port) host += ":" + std::to_string(url.port);
     host_fields.push_back(std::move(host));
-    pool_settings.protocol = url.scheme == config::Scheme::h2c ? upstream::Protocol::h2 : upstream::Protocol::h1;
+    const config::Protocols& protocols = config->upstreams[i].tls.protocols;
+    const bool secure = url.scheme == config::Scheme::https;
+    pool_settings.protocol = protocol_of(config->upstreams[i]);
+    pool_settings.h1_allowed = protocols.h1;
+    pool_settings.h2.secure = secure;
     pools.push_back(
         std::make_unique<upstream::Pool>(loop, connector.for_upstream(i), buffers, shard.upstream(i), pool_settings));
   }

@@ -70,10 +70,14 @@ rt::Task<AttemptOutcome> Attempt::run() {
   constexpr std::size_t kMostAddresses = 3;
   const Method method = in_.exchange.request().method;
   std::size_t addresses_left = std::min(pool_.endpoints(), kMostAddresses);
-  bool fresh = false;
+  Pool::Need need{
+      .fresh = false,
+      // A request that must not be sent twice goes only where the kernel says somebody still listens.
+      .verify = !http::is_idempotent(method),
+      .h1 = in_.exchange.request().upgrade != http::Upgrade::none,
+  };
   for (;;) {
-    // A request that must not be sent twice goes only where the kernel says somebody still listens.
-    Result<Pool::Lease> lease = pool_.acquire(fresh, !http::is_idempotent(method));
+    Result<Pool::Lease> lease = pool_.acquire(need);
     if (!lease) {
       outcome_.error = lease.error();
       if (is_connect_failure(outcome_.error) && addresses_left-- > 1) continue;
@@ -81,12 +85,12 @@ rt::Task<AttemptOutcome> Attempt::run() {
     }
     outcome_.reused = lease->reused();
     outcome_.address = lease->address();
-    ClientExchange& backend = lease->exchange();
 
     in_.exchange.watch_client(&in_.cancel);
     auto sending = send(*lease);
     Result<> done = co_await std::move(sending);
     if (done) {
+      ClientExchange& backend = lease->exchange();
       if (in_.first.last) {
         receiving_ = &in_.cancel;
         auto receiving = receive(backend);
@@ -101,7 +105,8 @@ rt::Task<AttemptOutcome> Attempt::run() {
       outcome_.error = Error{};
       co_return std::move(outcome_);
     }
-    const bool reusable = done && backend.reusable(in_.response);
+    const bool reusable = done && lease->exchange().reusable(in_.response);
+    const bool h1_required = !done && !need.h1 && !lease->unsettled() && lease->exchange().requires_h1();
     pool_.release(std::move(*lease), reusable, keeps_);
     if (done) {
       outcome_.error = Error{};
@@ -113,22 +118,33 @@ rt::Task<AttemptOutcome> Attempt::run() {
                                                                       outcome_.error.kind == ErrorKind::closed);
     const bool died_unanswered = outcome_.error.kind == ErrorKind::closed || outcome_.error.kind == ErrorKind::reset;
     const bool may_send_again = outcome_.error.sent == Sent::nothing || http::is_idempotent(method);
-    const bool stale = !fresh && (unprocessed || (outcome_.reused && died_unanswered)) &&
+    const bool stale = !need.fresh && (unprocessed || (outcome_.reused && died_unanswered)) &&
                        outcome_.error.origin == Origin::backend && outcome_.status == 0 && !in_.exchange.head_sent() &&
                        can_replay() && may_send_again;
     const bool other_address = !outcome_.reused && is_connect_failure(outcome_.error) && addresses_left-- > 1;
-    if (!(stale || other_address) || in_.cancel.requested()) co_return std::move(outcome_);
-    fresh = fresh || stale;
+    // Over HTTP/2 the backend does not serve this request, whatever the method (RFC 9113 section 7).
+    const bool over_h1 =
+        h1_required && pool_.can_speak_h1() && outcome_.status == 0 && !in_.exchange.head_sent() && can_replay();
+    if (!(stale || other_address || over_h1) || in_.cancel.requested()) co_return std::move(outcome_);
+    need.fresh = need.fresh || stale;
+    need.h1 = need.h1 || over_h1;
   }
 }
 
 rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
   const Instant began = lease.reused() ? Instant{} : in_.loop.precise_now();
   const Nanoseconds connecting = lease.reused() ? Nanoseconds::zero() : Nanoseconds(in_.settings.connect_timeout);
-  auto sending =
-      lease.exchange().send_request(in_.exchange.request(), in_.base_path, in_.first, in_.exchange.request_trailers(),
-                                    connecting, in_.settings.read_timeout, &in_.cancel);
-  Result<> sent = co_await std::move(sending);
+  Result<> sent;
+  if (lease.unsettled()) {
+    auto settling = pool_.settle(lease, connecting, &in_.cancel);
+    sent = co_await std::move(settling);
+  }
+  if (sent) {
+    auto sending =
+        lease.exchange().send_request(in_.exchange.request(), in_.base_path, in_.first, in_.exchange.request_trailers(),
+                                      connecting, in_.settings.read_timeout, &in_.cancel);
+    sent = co_await std::move(sending);
+  }
   sent_at_ = in_.loop.precise_now();
   if (!lease.reused()) {
     outcome_.measured_connect = true;

@@ -58,15 +58,6 @@ void Pool::connect_failed(Endpoint& endpoint) {
   endpoint.avoid_until = loop_.now() + kAvoid;
 }
 
-void Pool::connect_failed(const Lease& lease) {
-  if (lease.stream_ != nullptr) {
-    for (Session& each : lease.endpoint_->sessions) {
-      if (each.session.get() == &lease.stream_->session() && std::exchange(each.connect_failed, true)) return;
-    }
-  }
-  connect_failed(*lease.endpoint_);
-}
-
 std::size_t Pool::next_endpoint() const {
   const std::size_t count = endpoints_.size();
   for (std::size_t step = 0; step < count; ++step) {
@@ -76,84 +67,113 @@ std::size_t Pool::next_endpoint() const {
   return next_ % count;
 }
 
-Result<Pool::Lease> Pool::acquire(bool fresh, bool verify) {
+Result<Pool::Lease> Pool::acquire(Need need) {
   if (endpoints_.empty()) {
     return std::unexpected(
         Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no address for the upstream"});
   }
-  if (settings_.protocol == Protocol::h2) return acquire_stream(verify);
+  if (settings_.protocol == Protocol::h1) return acquire_connection(need);
+  if (settings_.protocol == Protocol::h2) return acquire_stream(need);
+  if (need.h1 && settings_.h1_allowed) return acquire_connection(need);
+  return acquire_negotiated(need);
+}
+
+std::optional<Pool::Lease> Pool::take_idle(bool verify) {
+  if (idle_ == 0) return std::nullopt;
   const std::size_t count = endpoints_.size();
-  if (!fresh && idle_ > 0) {
-    for (std::size_t step = 0; step < count; ++step) {
-      Endpoint& endpoint = *endpoints_[(next_ + step) % count];
-      while (!endpoint.idle.empty()) {
-        std::unique_ptr<http::h1::ClientConnection> connection = std::move(endpoint.idle.back().connection);
-        const bool expired = endpoint.idle.back().expires <= loop_.now();
-        endpoint.idle.pop_back();
-        --idle_;
-        counters_.connections_idle.subtract();
-        net::Stream& stream = connection->stream();
-        if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
-        Lease lease;
-        lease.connection_ = std::move(connection);
-        lease.endpoint_ = endpoints_[(next_ + step) % count];
-        lease.reused_ = true;
-        if (count > 1) next_ = (next_ + step + 1) % count;
-        counters_.connections_active.add();
-        return lease;
-      }
+  for (std::size_t step = 0; step < count; ++step) {
+    Endpoint& endpoint = *endpoints_[(next_ + step) % count];
+    while (!endpoint.idle.empty()) {
+      std::unique_ptr<http::h1::ClientConnection> connection = std::move(endpoint.idle.back().connection);
+      const bool expired = endpoint.idle.back().expires <= loop_.now();
+      endpoint.idle.pop_back();
+      --idle_;
+      counters_.connections_idle.subtract();
+      net::Stream& stream = connection->stream();
+      if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
+      Lease lease;
+      lease.connection_ = std::move(connection);
+      lease.endpoint_ = endpoints_[(next_ + step) % count];
+      lease.reused_ = true;
+      if (count > 1) next_ = (next_ + step + 1) % count;
+      counters_.connections_active.add();
+      return lease;
     }
   }
+  return std::nullopt;
+}
+
+Pool::Lease Pool::lease_of_next_endpoint() {
   Lease lease;
   const std::size_t chosen = next_endpoint();
   lease.endpoint_ = endpoints_[chosen];
-  next_ = (chosen + 1) % count;
-  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_);
+  next_ = (chosen + 1) % endpoints_.size();
+  return lease;
+}
+
+Result<std::unique_ptr<net::Stream>> Pool::begin_connect(Endpoint& endpoint, bool h1) {
+  counters_.connects.add();
+  Result<std::unique_ptr<net::Stream>> stream =
+      h1 ? connector_.connect_h1(endpoint.address) : connector_.connect(endpoint.address);
+  if (!stream) connect_failed(endpoint);
+  return stream;
+}
+
+Result<Pool::Lease> Pool::acquire_connection(Need need) {
+  if (!need.fresh) {
+    if (std::optional<Lease> idle = take_idle(need.verify)) return *std::move(idle);
+  }
+  Lease lease = lease_of_next_endpoint();
+  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_, true);
   if (!stream) return std::unexpected(stream.error());
   lease.connection_ = std::make_unique<http::h1::ClientConnection>(loop_, std::move(*stream), buffers_);
   counters_.connections_active.add();
   return lease;
 }
 
-Result<std::unique_ptr<net::Stream>> Pool::begin_connect(Endpoint& endpoint) {
-  counters_.connects.add();
-  Result<std::unique_ptr<net::Stream>> stream = connector_.connect(endpoint.address);
-  if (!stream) connect_failed(endpoint);
-  return stream;
-}
-
-Result<Pool::Lease> Pool::acquire_stream(bool verify) {
-  Lease lease;
-  const std::size_t chosen = next_endpoint();
-  next_ = (chosen + 1) % endpoints_.size();
-  lease.endpoint_ = endpoints_[chosen];
-  Endpoint& endpoint = *lease.endpoint_;
-  forget_sessions(endpoint, false);
-
-  // The one with the fewest streams, of those with room if there are any.
-  std::shared_ptr<http::h2::ClientSession> best;
-  std::size_t usable = 0;
+Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) {
+  Choice choice;
+  std::shared_ptr<http::h2::ClientSession>& best = choice.session;
   for (const Session& each : endpoint.sessions) {
     http::h2::ClientSession& session = *each.session;
     if (!session.usable()) continue;
-    ++usable;
+    ++choice.usable;
     if (verify && session.streams() == 0 && !session.idle_and_open()) continue;
     const bool better = best == nullptr || (session.has_room() && !best->has_room()) ||
                         (session.has_room() == best->has_room() && session.streams() < best->streams());
     if (better) best = each.session;
   }
-  const bool open_another = best == nullptr || (!best->has_room() && usable < settings_.max_sessions);
-  if (open_another) {
-    Result<std::unique_ptr<net::Stream>> stream = begin_connect(endpoint);
-    if (!stream) return std::unexpected(stream.error());
-    best = http::h2::ClientSession::start(loop_, std::move(*stream), buffers_, settings_.h2);
-    endpoint.sessions.push_back({best});
-  } else {
-    lease.reused_ = best->connected();
-    if (best->streams() == 0) counters_.connections_idle.subtract();
+  return choice;
+}
+
+void Pool::add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session) {
+  endpoint.sessions.push_back({std::move(session)});
+  counters_.connections_idle.add();
+}
+
+void Pool::open_stream(Lease& lease, http::h2::ClientSession& session) {
+  lease.reused_ = session.connected();
+  if (session.streams() == 0) {
+    counters_.connections_idle.subtract();
+    counters_.connections_active.add();
   }
-  if (best->streams() == 0) counters_.connections_active.add();
-  lease.stream_ = best->open();
+  lease.stream_ = session.open();
+}
+
+Result<Pool::Lease> Pool::acquire_stream(Need need) {
+  Lease lease = lease_of_next_endpoint();
+  Endpoint& endpoint = *lease.endpoint_;
+  forget_sessions(endpoint, false);
+  Choice choice = choose_session(endpoint, need.verify);
+  const bool open_another =
+      choice.session == nullptr || (!choice.session->has_room() && choice.usable < settings_.max_sessions);
+  if (open_another) {
+    Result<std::unique_ptr<net::Stream>> stream = begin_connect(endpoint, false);
+    if (!stream) return std::unexpected(stream.error());
+    choice.session = http::h2::ClientSession::start(loop_, std::move(*stream), buffers_, settings_.h2);
+    add_session(endpoint, choice.session);
+  }
+  open_stream(lease, *choice.session);
   return lease;
 }
 
@@ -178,6 +198,7 @@ void Pool::release(Lease lease, bool reusable, std::optional<Nanoseconds> backen
     release_stream(lease);
     return;
   }
+  if (lease.connection_ == nullptr) return;  // it came to nothing before there was an exchange
   counters_.connections_active.subtract();
   if (!reusable || lease.endpoint_->gone || idle_ >= settings_.max_idle) return;
   Nanoseconds keep = settings_.idle_timeout;

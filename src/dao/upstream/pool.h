@@ -2,7 +2,8 @@
 //
 // HTTP/1: an endpoint has idle connections, used last in first out, each for one exchange at a time. HTTP/2: exchanges
 // share connections; another one is opened when all are full, up to a bound; beyond that exchanges wait for a stream on
-// the one with the fewest.
+// the one with the fewest. Which of the two it is may be known only when a TLS handshake is over: until then requests
+// wait together for the one connection.
 //
 // An idle connection that becomes readable is dead (closed, or a backend talking out of turn): it is dropped when it is
 // next looked at, at acquire() or in sweep().
@@ -21,7 +22,9 @@
 #include "dao/http/h2/client_session.h"
 #include "dao/http/h2/client_stream.h"
 #include "dao/net/address.h"
+#include "dao/rt/cancel.h"
 #include "dao/rt/loop.h"
+#include "dao/rt/task.h"
 #include "dao/sense/shard.h"
 
 namespace dao::upstream {
@@ -34,14 +37,21 @@ class Connector {
   // The one to use for the upstream of this number.
   virtual Connector& for_upstream(std::size_t) { return *this; }
   virtual Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) = 0;
+  // As connect(), where nothing but HTTP/1.1 will do: nothing else is offered.
+  virtual Result<std::unique_ptr<net::Stream>> connect_h1(const net::SocketAddress& to) { return connect(to); }
 };
 
-enum class Protocol : std::uint8_t { h1, h2 };
+enum class Protocol : std::uint8_t {
+  h1,
+  h2,
+  negotiated,  // what the backend picks by ALPN (RFC 7301), for each connection
+};
 
 struct PoolSettings {
   std::size_t max_idle = 1024;
   Nanoseconds idle_timeout = std::chrono::seconds(60);
   Protocol protocol = Protocol::h1;
+  bool h1_allowed = true;  // negotiated: a backend that does not pick HTTP/2 is spoken to in HTTP/1.1
   // HTTP/2:
   std::size_t max_sessions = 4;  // to each address
   http::h2::ClientSettings h2 = {};
@@ -49,8 +59,16 @@ struct PoolSettings {
 
 class Pool {
   struct Endpoint;
+  struct Negotiation;
 
  public:
+  // What a request asks of its connection.
+  struct Need {
+    bool fresh = false;   // not one that was used before (after such a one turned out to be dead)
+    bool verify = false;  // ask the kernel whether an idle one is still open: the request cannot be sent twice
+    bool h1 = false;      // HTTP/1.1, to leave it by an upgrade; of a pool that speaks nothing but HTTP/2, no matter
+  };
+
   // A connection, or a stream of one, for one exchange. Always give it back with release().
   class Lease {
    public:
@@ -66,6 +84,8 @@ class Pool {
     [[nodiscard]] http::h1::ClientConnection& connection() const { return *connection_; }
     // The connection stood already.
     [[nodiscard]] bool reused() const { return reused_; }
+    // There is no exchange yet: settle(), which must be next, gives it one.
+    [[nodiscard]] bool unsettled() const { return negotiation_ != nullptr; }
     // Lives as long as anybody holds it, whatever becomes of the address.
     [[nodiscard]] std::shared_ptr<const std::string> address() const { return {endpoint_, &endpoint_->text}; }
 
@@ -74,6 +94,7 @@ class Pool {
     std::unique_ptr<http::h1::ClientConnection> connection_;
     std::unique_ptr<http::h2::ClientStream> stream_;
     std::shared_ptr<Endpoint> endpoint_;
+    std::shared_ptr<Negotiation> negotiation_;
     bool reused_ = false;
   };
 
@@ -88,10 +109,18 @@ class Pool {
   [[nodiscard]] std::size_t endpoints() const { return endpoints_.size(); }
 
   // Takes an idle connection, or begins to connect to the next address in turn (those that failed a moment ago last).
-  //   fresh:  not one that was used before (after such a one turned out to be dead)
-  //   verify: ask the kernel whether an idle connection is still open, for a request that cannot be sent twice
   // Error: ErrorKind::no_upstream without addresses, else what connect failed with.
-  Result<Lease> acquire(bool fresh, bool verify);
+  Result<Lease> acquire(Need need);
+  // Waits until it is known what the connection of an unsettled lease speaks, at most `connecting`, and gives the lease
+  // its exchange. Requests that come meanwhile wait for the same connection: if it speaks HTTP/2 they share it; if not,
+  // the first has it and the others open their own, for which they get `connecting` once more. The lease stays where it
+  // is meanwhile. Errors: what connecting fails with, timeout_connect, cancelled; tls_protocol if the backend did not
+  // pick what alone is allowed.
+  rt::Task<Result<>> settle(Lease& lease, Nanoseconds connecting, rt::Cancel* cancel);
+  // A request that must be spoken of in HTTP/1.1 finds that here.
+  [[nodiscard]] bool can_speak_h1() const {
+    return settings_.protocol == Protocol::h1 || (settings_.protocol == Protocol::negotiated && settings_.h1_allowed);
+  }
   // `reusable`: the exchange ended well on both sides. `backend_keeps`: how long the backend said it keeps idle
   // connections.
   void release(Lease lease, bool reusable, std::optional<Nanoseconds> backend_keeps);
@@ -117,14 +146,32 @@ class Pool {
     std::string text;
     std::vector<Idle> idle;
     std::vector<Session> sessions;  // one without streams counts as idle
-    Instant avoid_until{};          // after a failed connect, if there are other addresses
-    bool gone = false;              // no longer among the addresses
+    std::vector<std::shared_ptr<Negotiation>> negotiations;
+    std::optional<Protocol> speaks;  // what was agreed on last
+    Instant avoid_until{};           // after a failed connect, if there are other addresses
+    bool gone = false;               // no longer among the addresses
   };
 
   void drop_idle(Endpoint& endpoint);
   void connect_failed(Endpoint& endpoint);
-  Result<std::unique_ptr<net::Stream>> begin_connect(Endpoint& endpoint);
-  Result<Lease> acquire_stream(bool verify);
+  Result<std::unique_ptr<net::Stream>> begin_connect(Endpoint& endpoint, bool h1);
+  std::optional<Lease> take_idle(bool verify);
+  Lease lease_of_next_endpoint();
+  Result<Lease> acquire_connection(Need need);
+  Result<Lease> acquire_stream(Need need);
+  // The session with the fewest streams, of those with room if there are any; null if none is usable.
+  struct Choice {
+    std::shared_ptr<http::h2::ClientSession> session;
+    std::size_t usable = 0;
+  };
+  [[nodiscard]] static Choice choose_session(const Endpoint& endpoint, bool verify);
+  void add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session);
+  void open_stream(Lease& lease, http::h2::ClientSession& session);
+  // pool_negotiation.cpp
+  Result<Lease> acquire_negotiated(Need need);
+  Result<> begin_negotiation(Lease& lease);
+  static rt::Task<> negotiate(rt::Loop& loop, std::shared_ptr<Negotiation> negotiation);
+  void negotiated(Negotiation& negotiation, Result<> outcome);
   void release_stream(Lease& lease);
   // Forgets sessions without streams that have ended, or all of them (`all`: and ends them).
   void forget_sessions(Endpoint& endpoint, bool all);

@@ -35,7 +35,7 @@ class PoolTest : public testing::Test {
   PoolTest() { pool.set_addresses({at("192.0.2.1")}); }
 
   Pool::Lease acquire(bool fresh = false, bool verify = false) {
-    Result<Pool::Lease> lease = pool.acquire(fresh, verify);
+    Result<Pool::Lease> lease = pool.acquire({.fresh = fresh, .verify = verify});
     EXPECT_TRUE(lease);
     return lease ? std::move(*lease) : Pool::Lease{};
   }
@@ -230,11 +230,11 @@ TEST_F(PoolTest, VerifyAsksTheKernel) {
   } dead;
   Pool quiet{loop, dead, buffers, counters, {}};
   quiet.set_addresses({at("192.0.2.1")});
-  quiet.release(*quiet.acquire(false, false), true, std::nullopt);
-  Result<Pool::Lease> unverified = quiet.acquire(false, false);
+  quiet.release(*quiet.acquire({}), true, std::nullopt);
+  Result<Pool::Lease> unverified = quiet.acquire({});
   EXPECT_TRUE(unverified->reused());
   quiet.release(std::move(*unverified), true, std::nullopt);
-  Result<Pool::Lease> verified = quiet.acquire(false, true);
+  Result<Pool::Lease> verified = quiet.acquire({.verify = true});
   EXPECT_FALSE(verified->reused());
   EXPECT_EQ(counters.connections_idle.value(), 0);
   quiet.release(std::move(*verified), false, std::nullopt);
@@ -242,7 +242,7 @@ TEST_F(PoolTest, VerifyAsksTheKernel) {
 
 TEST_F(PoolTest, WithoutAddressesThereIsNoUpstream) {
   pool.set_addresses({});
-  const Result<Pool::Lease> lease = pool.acquire(false, false);
+  const Result<Pool::Lease> lease = pool.acquire({});
   ASSERT_FALSE(lease);
   EXPECT_EQ(lease.error().kind, ErrorKind::no_upstream);
   EXPECT_EQ(lease.error().sent, Sent::nothing);
@@ -273,7 +273,7 @@ TEST_F(PoolTest, IdleConnectionsOfAllAddressesAreUsedInTurn) {
 TEST_F(PoolTest, AnAddressThatRefusedIsAvoidedForAMoment) {
   pool.set_addresses({at("192.0.2.1"), at("192.0.2.2")});
   connector.reach["192.0.2.1:80"] = Reach::refuses;
-  const Result<Pool::Lease> refused = pool.acquire(true, false);
+  const Result<Pool::Lease> refused = pool.acquire({.fresh = true});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
   EXPECT_EQ(counters.connect_failures.value(), 1U);

@@ -1,6 +1,5 @@
 #include "dao/http/h1/client_connection.h"
 
-#include <cerrno>
 #include <utility>
 
 #include "dao/http/h1/head_parser.h"
@@ -12,14 +11,6 @@ namespace {
 
 constexpr std::size_t kRequestLineMax = 32;  // beside method and target
 constexpr std::size_t kFramingMax = 64;      // or of an upgrade, which has no body
-
-// What a write to a socket that is still connecting fails with belongs to the connect, not to the exchange.
-Error connect_error(Error error) {
-  if (error.sys_errno == ETIMEDOUT) error.kind = ErrorKind::timeout_connect;
-  if (error.kind == ErrorKind::io || error.kind == ErrorKind::reset) error.kind = ErrorKind::connect_failed;
-  error.sent = Sent::nothing;
-  return error;
-}
 
 }  // namespace
 
@@ -69,7 +60,7 @@ rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::
   const Instant connect_deadline = loop_.now() + connecting;
   for (;;) {
     const Result<bool> done = try_write_all(*stream_, pieces, Origin::backend, any_sent);
-    if (!done) co_return std::unexpected(connected || any_sent ? done.error() : connect_error(done.error()));
+    if (!done) co_return std::unexpected(connected || any_sent ? done.error() : net::connect_error(done.error()));
     if (*done) co_return Result<>{};
     if (connected || any_sent) break;
     // The first write that does not block tells that the connection stands.

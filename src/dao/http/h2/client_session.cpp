@@ -26,6 +26,9 @@ constexpr int kCreditsForRequest = 8;
 constexpr int kCreditsForBody = 2;  // bytes that came: the frame that brought them cost one
 constexpr int kCreditsForData = 4;  // the backend answers DATA with WINDOW_UPDATE, for the stream and the connection
 
+// For the reader, when nothing can be written any more.
+constexpr Nanoseconds kLastWords = std::chrono::seconds(1);
+
 Error flaw(std::string_view detail) {
   return {.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe, .detail = detail};
 }
@@ -386,7 +389,15 @@ Result<> ClientSession::receive(std::span<const char> bytes) {
 rt::Task<Result<>> ClientSession::write_frames() {
   for (;;) {
     const Result<bool> flushed = flush();
-    if (!flushed) co_return std::unexpected(flushed.error());
+    if (!flushed) {
+      if (!connected_) co_return std::unexpected(flushed.error());
+      // What the backend said before it closed may lie unread: which requests it did not process (GOAWAY), or an alert.
+      // The reader takes that, and then meets the end.
+      retired_ = blocked_ = true;
+      const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kLastWords, &ending_);
+      static_cast<void>(wake);
+      co_return std::unexpected(flushed.error());
+    }
     if (!*flushed) {
       // As write_all: a slow backend is not a stuck one.
       blocked_ = true;

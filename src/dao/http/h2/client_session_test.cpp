@@ -3,6 +3,9 @@
 #include "dao/http/h2/client_session.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <map>
 #include <string>
@@ -11,7 +14,9 @@
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/message_io.h"
 #include "dao/http/h2/client_stream.h"
+#include "dao/net/listener.h"
 #include "dao/net/memory_stream.h"
+#include "dao/net/socket_stream.h"
 
 namespace dao::http::h2 {
 namespace {
@@ -577,6 +582,55 @@ TEST_F(ClientSessionTest, AClosedConnectionFailsItsExchanges) {
   ASSERT_TRUE(read_head(*reading));
   EXPECT_EQ(read_body(*reading).error().kind, ErrorKind::incomplete);
   EXPECT_TRUE(session->ended());
+}
+
+// Over TCP: a write meets the reset before the loop knows that there is something to read.
+TEST(ClientSessionOverTcp, WhatTheBackendSaidBeforeItClosedIsReadThoughNothingCanBeWritten) {
+  const SystemClock clock;
+  rt::EpollLoop loop{clock};
+  BufferPool pool;
+  const auto opened = net::open_listeners(*net::SocketAddress::from_ip("127.0.0.1", 0), 1);
+  ASSERT_TRUE(opened);
+  auto connected = net::SocketStream::connect(loop, opened->address);
+  ASSERT_TRUE(connected);
+  const int own_fd = (*connected)->fd();
+  const int peer = accept(opened->fds.front(), nullptr, nullptr);
+  const std::shared_ptr<ClientSession> session = ClientSession::start(loop, *std::move(connected), pool, {});
+  std::unique_ptr<ClientStream> stream = session->open();
+  std::unique_ptr<ClientStream> other = session->open();
+
+  RequestHead asked;
+  ASSERT_TRUE(h1::parse_request_head(kGet, {}, asked));
+  std::optional<Error> error;
+  const auto ask = [&]() -> rt::Task<> {
+    for (ClientStream* each : {stream.get(), other.get()}) {
+      auto sending = each->send_request(asked, {}, {{}, true}, {}, seconds(10), seconds(10), nullptr);
+      const Result<> done = co_await std::move(sending);
+      EXPECT_TRUE(done);
+    }
+    // What was sent before this stays unread, so the close is a reset. The backend has processed nothing, it says.
+    char bytes[1];
+    EXPECT_EQ(recv(peer, bytes, sizeof bytes, MSG_PEEK), 1);
+    const std::string last_words = kSettings + frame(NGHTTP2_GOAWAY, 0, 0, std::string(8, '\0'));
+    EXPECT_EQ(send(peer, last_words.data(), last_words.size(), 0), static_cast<ssize_t>(last_words.size()));
+    close(peer);
+    pollfd gone{.fd = own_fd, .events = 0, .revents = 0};
+    EXPECT_EQ(poll(&gone, 1, 10'000), 1);
+    other.reset();  // RST_STREAM is to be written
+    ResponseHead head;
+    auto reading = stream->read_head(head, Method::get, {}, loop.now() + seconds(10), nullptr);
+    const Result<> read = co_await std::move(reading);
+    if (!read) error = read.error();
+    stream.reset();
+    loop.request_stop();
+  };
+  loop.spawn(ask());
+  loop.run();
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->kind, ErrorKind::closed) << describe(*error);
+  EXPECT_EQ(error->sent, Sent::nothing) << "another connection may serve it, whatever the method";
+  EXPECT_TRUE(session->ended());
+  close(opened->fds.front());
 }
 
 TEST_F(ClientSessionTest, AConnectThatNeverEndsSendsNothing) {

@@ -47,6 +47,7 @@ class ClientStream final : public ClientExchange {
   rt::Task<Result<BodyPiece>> read_body(Instant deadline, rt::Cancel* cancel) override;
   [[nodiscard]] std::span<const Field> trailers() const override { return trailers_; }
   [[nodiscard]] bool reusable(const ResponseHead& head) override;
+  [[nodiscard]] bool requires_h1() const override { return reset_code_ == NGHTTP2_HTTP_1_1_REQUIRED; }
 
  private:
   friend class ClientSession;
