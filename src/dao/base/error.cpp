@@ -76,6 +76,8 @@ std::string_view name_of(ErrorKind kind) {
       return "no_upstream";
     case ErrorKind::connection_limit:
       return "connection_limit";
+    case ErrorKind::client_connection_limit:
+      return "client_connection_limit";
     case ErrorKind::draining:
       return "draining";
   }

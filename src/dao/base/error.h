@@ -61,6 +61,7 @@ enum class ErrorKind : std::uint8_t {
   no_route,
   no_upstream,
   connection_limit,
+  client_connection_limit,
   draining,
 };
 

@@ -18,6 +18,11 @@ bool AddressBlock::contains(std::span<const std::uint8_t> address) const {
   return (address[whole] & mask) == (bytes[whole] & mask);
 }
 
+bool TrustedProxies::contain(std::span<const std::uint8_t> address) const {
+  if (address.empty()) return unix_sockets;
+  return std::ranges::any_of(blocks, [address](const AddressBlock& block) { return block.contains(address); });
+}
+
 bool Url::same_place(const Url& other) const {
   return scheme == other.scheme && host == other.host && port == other.port && socket_path == other.socket_path &&
          base_path == other.base_path;

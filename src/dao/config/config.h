@@ -47,11 +47,17 @@ struct AddressBlock {
 struct TrustedProxies {
   std::vector<AddressBlock> blocks;
   bool unix_sockets = false;  // "unix": every peer that came through a unix socket
+
+  // `address`: as for AddressBlock; empty: the peer of a unix socket.
+  [[nodiscard]] bool contain(std::span<const std::uint8_t> address) const;
 };
 
 enum class Forwarded : std::uint8_t { both, x_forwarded, forwarded, off };
 
 enum class ProxyHeader : std::uint8_t { off, required };
+
+// The version of the PROXY protocol that connections to an upstream begin with.
+enum class ProxyAnnouncement : std::uint8_t { off, v1, v2 };
 
 // What a listener, or an upstream, speaks; at least one.
 struct Protocols {
@@ -95,7 +101,8 @@ struct Listener {
   Address address;   // all different
   Protocols protocols;
   ProxyHeader proxy_protocol = ProxyHeader::off;
-  std::size_t max_connections = 0;  // 0 = only Server::max_connections limits
+  std::size_t max_connections = 0;             // 0 = only Server::max_connections limits
+  std::size_t max_connections_per_client = 0;  // 0 = only Server::max_connections_per_client limits
   ListenerTls tls{};
 };
 
@@ -105,9 +112,11 @@ struct Server {
   std::vector<Listener> listeners;
   std::string tls_cert;  // with tls_key: TLS for the listeners of `bind`, which have it already
   std::string tls_key;
-  std::uint32_t workers = 0;        // 0 = one per CPU
-  std::uint32_t busy_poll_us = 0;   // 0 = off
-  std::size_t max_connections = 0;  // 0 = derived from the limit on file descriptors
+  std::uint32_t workers = 0;                   // 0 = one per CPU
+  std::uint32_t busy_poll_us = 0;              // 0 = off
+  std::size_t max_connections = 0;             // 0 = derived from the limit on file descriptors
+  std::size_t max_connections_per_client = 0;  // 0 = no limit
+  std::uint8_t ipv6_client_prefix = 0;         // bits of an IPv6 address that stand for one client, 1..128
   std::size_t target_max_bytes = 0;
   std::size_t header_max_bytes = 0;
   std::size_t header_max_count = 0;
@@ -213,6 +222,7 @@ struct Upstream {
   std::string name;  // unique in Config::upstreams
   Url url;
   UpstreamTls tls{};
+  ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
 enum class Policy : std::uint8_t { round_robin, random, least_connections };

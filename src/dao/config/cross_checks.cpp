@@ -225,6 +225,28 @@ void check_upstream_tls(const Applied& applied, Findings& findings) {
   }
 }
 
+void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
+  struct Known {
+    ProxyAnnouncement version;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      if (upstream.name.empty()) continue;
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}].name", i, j);
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.proxy_protocol, path});
+      if (added || first->second.version == upstream.proxy_protocol) continue;
+      findings.error(place(applied.places, path), path,
+                     {.message = fmt::format("the upstream {} has another \"proxy_protocol\" on {}",
+                                             in_quotes(upstream.name), line_of(applied.places, first->second.path)),
+                      .expected = "the same wherever it is named"});
+    }
+  }
+}
+
 bool covers_host(const HostPattern& earlier, const HostPattern& later) {
   if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
   return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
@@ -270,6 +292,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstreams(applied, findings);
   check_listener_tls(applied, findings);
   check_upstream_tls(applied, findings);
+  check_upstream_proxy_protocol(applied, findings);
   check_ttl(applied, findings);
 }
 

@@ -13,6 +13,7 @@ struct UpstreamDraft {
   Url url;           // its text is empty if it was refused
   std::uint32_t weight = 1;
   UpstreamTls tls;
+  ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
 struct RuleDraft {

@@ -312,6 +312,15 @@ std::vector<BadConfig> bad_configs() {
            "[[routes.rule]]\nname = \"s\"\n[[routes.rule.upstreams]]\nname = \"u\"\nurl = \"https://h\"\n" +
            "protocols = [\"h1\"]\n",
        {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has other keys of TLS on line 4"}}},
+      {"ProxyProtocolOfAnUpstream",
+       url("http://h\"\nproxy_protocol = \"v3"),
+       {{6, 18, "routes.rule[0].upstreams[0].proxy_protocol", "\"v3\" is not a known value"}}},
+      {"ProxyProtocolTwice",
+       "[[routes.rule]]\nname = \"r\"\n" + up + "[[routes.rule]]\nname = \"s\"\n" + up + "proxy_protocol = \"v2\"\n",
+       {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"proxy_protocol\" on line 4"}}},
+      {"ClientPrefix",
+       server("ipv6_client_prefix = 129"),
+       {{2, 22, "server.ipv6_client_prefix", "129 is out of range"}}},
       // URLs
       {"UrlScheme", url("ftp://h"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme \"ftp\" is not supported"}}},
       {"UrlNoScheme", url("h:80"), {{5, 7, "routes.rule[0].upstreams[0].url", "the scheme is missing", "http://h:80"}}},
@@ -455,6 +464,26 @@ TEST(Load, BindsAreListenersWithoutSettings) {
   EXPECT_FALSE(listeners[2].protocols.h2);
   EXPECT_EQ(listeners[2].proxy_protocol, ProxyHeader::required);
   EXPECT_EQ(listeners[2].max_connections, 9U);
+}
+
+TEST(Load, LimitsForOneClient) {
+  const auto loaded = load_text(server("max_connections_per_client = 5\nipv6_client_prefix = 56\nbind = \":1\"\n" +
+                                       listener("a", ":2") + "max_connections_per_client = 3"),
+                                "x");
+  ASSERT_TRUE(loaded);
+  const Server& read = loaded->config.server;
+  EXPECT_EQ(read.max_connections_per_client, 5U);
+  EXPECT_EQ(read.ipv6_client_prefix, 56U);
+  EXPECT_EQ(read.listeners[0].max_connections_per_client, 0U);
+  EXPECT_EQ(read.listeners[1].max_connections_per_client, 3U);
+  EXPECT_EQ(load_text(server(""), "x")->config.server.ipv6_client_prefix, 64U);
+}
+
+TEST(Load, WhatUpstreamsAreToldOfClients) {
+  const auto loaded = load_text(url("http://h\"\nproxy_protocol = \"v1"), "x");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->config.upstreams[0].proxy_protocol, ProxyAnnouncement::v1);
+  EXPECT_EQ(load_text(url("http://h"), "x")->config.upstreams[0].proxy_protocol, ProxyAnnouncement::off);
 }
 
 TEST(Load, ListenersOfTheirOwnReplaceTheDefaultBind) {

@@ -60,6 +60,14 @@ constexpr std::array kProxyHeaders = {
         "connections begin with a PROXY protocol header, version 1 or 2; what begins otherwise is closed"},
 };
 
+constexpr std::array kProxyAnnouncements = {
+    Named<ProxyAnnouncement>{"off", ProxyAnnouncement::off, "connections begin with TLS or HTTP"},
+    Named<ProxyAnnouncement>{"v1", ProxyAnnouncement::v1, "a line of text with the two addresses"},
+    Named<ProxyAnnouncement>{"v2", ProxyAnnouncement::v2,
+                             "binary; also says what is known of the client's TLS: the name asked for by SNI, ALPN, "
+                             "version, cipher, and the common name of a client certificate"},
+};
+
 constexpr std::array kUpgrades = {
     Named<Upgrade>{"websocket", Upgrade::websocket, "requests that ask for a WebSocket (RFC 6455, RFC 8441)"},
 };
@@ -144,6 +152,10 @@ Table listener_table() {
           "max_connections", 0, {0, 10'000'000}, "",
           "Client connections at once through this listener; more get a 503 with `Retry-After`. 0 = only "
           "`server.max_connections` limits them."),
+      integer<&Listener::max_connections_per_client>(
+          "max_connections_per_client", 0, {0, 10'000'000}, "",
+          "Connections at once through this listener from one client address, as "
+          "`server.max_connections_per_client`; both limits hold. 0 = no limit of its own."),
   };
   table.tables = {listener_tls_table()};
   return table;
@@ -193,6 +205,16 @@ Table server_table() {
           "max_connections", 0, {0, 10'000'000}, "",
           "Client connections at once; more get a 503 with `Retry-After`. 0 = as many as the "
           "limit on file descriptors allows."),
+      integer<&Server::max_connections_per_client>(
+          "max_connections_per_client", 0, {0, 10'000'000}, "",
+          "Connections at once from one client address, over all listeners; more get a 503 with `Retry-After`, or are "
+          "closed where TLS is spoken. Where `proxy_protocol` is required, the address in the header counts. "
+          "`trusted_proxies`, which stand for many clients, and peers on unix sockets have no such limit. 0 = no "
+          "limit."),
+      integer<&Server::ipv6_client_prefix>(
+          "ipv6_client_prefix", 64, {1, 128}, "bits",
+          "How much of an IPv6 address stands for one client in `max_connections_per_client`: whoever has a network "
+          "has all of its addresses, and a network mostly has 64 bits."),
       integer<&Server::target_max_bytes>("target_max_bytes", 8192, {64, 1 << 20}, "bytes",
                                          "The longest request target; a longer one gets a 414."),
       integer<&Server::header_max_bytes>("header_max_bytes", 32768, {256, 1 << 20}, "bytes",
@@ -439,7 +461,13 @@ Table rule_table() {
   url.required = true;
   upstreams.keys = {name, url,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
-                                                    "The share of this upstream, relative to the others of the rule.")};
+                                                    "The share of this upstream, relative to the others of the rule."),
+                    choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(
+                        "proxy_protocol", "off",
+                        "Whether connections to the upstream begin with a PROXY protocol header, before TLS if there "
+                        "is TLS. It tells who connected to DAO and where, or, behind `proxy_protocol = \"required\"`, "
+                        "what that header told; never what `X-Forwarded-For` says. Such a connection carries requests "
+                        "of that one client connection only, and is closed with it, so there are as many as clients.")};
   const std::vector<Key> tls = upstream_tls_keys();
   upstreams.keys.insert(upstreams.keys.end(), tls.begin(), tls.end());
 

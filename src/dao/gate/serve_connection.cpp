@@ -27,6 +27,31 @@ void refused(Door& door, const net::Peer& peer, const Error& error) {
                {{"listener", door.listener.name}, {"peer", peer.ip_text()}, {"error", describe(error)}});
 }
 
+// Tells the handler when everything about the connection is over.
+struct Leaving {
+  Leaving(http::RequestHandler& the_handler, const net::Peer& the_peer) : handler(the_handler), peer(the_peer) {}
+  Leaving(const Leaving&) = delete;
+  Leaving& operator=(const Leaving&) = delete;
+  ~Leaving() { handler.client_left(peer); }
+  http::RequestHandler& handler;
+  const net::Peer& peer;
+};
+
+// False: the client has as many connections as it may.
+bool let_in(Door& door, const net::Peer& peer, ClientPlace& place) {
+  if (door.process_clients == nullptr && door.listener_clients == nullptr) return true;
+  if (peer.is_unix() || door.trusted_proxies.contain(peer.bytes())) return true;
+  const ClientLimit* reached = place.take(peer, door.process_clients, door.listener_clients);
+  if (reached == nullptr) return true;
+  door.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::client_connection_limit});
+  static log::RateLimit rate{1};
+  log::warning(rate, "connection refused: max_connections_per_client reached",
+               {{"listener", door.listener.name},
+                {"client", peer.ip_text()},
+                {"max_connections_per_client", static_cast<std::int64_t>(reached->most())}});
+  return false;
+}
+
 // A coroutine of its own, so that connections of HTTP/1 do not pay for its frame.
 rt::Task<> serve_http2(Door& door, std::unique_ptr<net::Stream> stream, net::Peer peer, std::string already_read) {
   http::h2::ServerSession session(door.loop, std::move(stream), peer, door.buffers, door.settings, door.handler,
@@ -94,6 +119,7 @@ rt::Task<> serve_connection(Door& door, int fd, net::Peer peer) {
   } else {
     socket = std::make_unique<net::SocketStream>(door.loop, fd, net::SocketStream::Watch::when_needed);
   }
+  if (door.tells_destinations) peer.set_destination(net::SocketAddress::local_of(fd).raw());
   if (door.listener.proxy_protocol == config::ProxyHeader::required) {
     auto taking = take_proxy_header(door.loop, *socket, door.loop.now() + door.settings.header_timeout, &door.drain);
     const Result<net::ProxyHeader> header = co_await std::move(taking);
@@ -103,6 +129,15 @@ rt::Task<> serve_connection(Door& door, int fd, net::Peer peer) {
     }
     peer = header->source.value_or(peer);
   }
+  ClientPlace place;
+  if (!let_in(door, peer, place)) {
+    if (secured != nullptr || !door.refusals.begin()) co_return;
+    auto refusing = refuse(door.loop, std::move(socket), door.drain);
+    co_await std::move(refusing);
+    door.refusals.end();
+    co_return;
+  }
+  const Leaving leaving(door.handler, peer);
   const config::Protocols& protocols = door.listener.protocols;
   bool h1 = protocols.h1;
   bool h2_may_begin = protocols.h2;  // by its preface, where no ALPN says what is spoken

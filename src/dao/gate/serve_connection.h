@@ -3,6 +3,8 @@
 #pragma once
 
 #include "dao/config/config.h"
+#include "dao/gate/client_limit.h"
+#include "dao/gate/refusal.h"
 #include "dao/gate/tls_listener.h"
 #include "dao/http/buffer.h"
 #include "dao/http/request_handler.h"
@@ -26,6 +28,11 @@ struct Door {
   sense::Shard& shard;
   const TlsListener* tls;  // null: no TLS here
   net::HandshakeTurns& handshake_turns;
+  const config::TrustedProxies& trusted_proxies;  // stand for many clients each, so no limit for one client is theirs
+  ClientLimit* process_clients;                   // null: no limit
+  ClientLimit* listener_clients;
+  Refusals& refusals;
+  bool tells_destinations;  // somebody wants to know where clients have connected to
 };
 
 // Takes ownership of `fd`, connected and non-blocking. Ends when the connection is closed.

@@ -39,6 +39,8 @@ class RequestHandler {
   // The worker is draining: every answer is the last on its connection.
   [[nodiscard]] virtual bool draining() const = 0;
   virtual void connection_idle(bool idle) = 0;  // the connection begins or ends waiting for a request
+  // A client's connection is over, with everything that was asked on it.
+  virtual void client_left(const net::Peer&) {}
   // An HTTP/2 connection was ended because of what it kept us busy with. For counting and logging.
   virtual void flooded(h2::Flood, const net::Peer&) {}
 };

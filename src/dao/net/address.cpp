@@ -97,32 +97,64 @@ std::size_t write_ipv4(const std::uint8_t* bytes, char* to) {
 
 }  // namespace
 
-Peer::Peer(const sockaddr* raw) {
-  const auto take = [this](int family, const void* bytes, std::uint8_t length, std::uint16_t port) {
-    std::memcpy(bytes_.data(), bytes, length);
-    bytes_length_ = length;
-    port_ = ntohs(port);
-    if (family == AF_INET) {
-      text_length_ = static_cast<std::uint8_t>(write_ipv4(bytes_.data(), text_.data()));
-      return;
-    }
-    text_.fill('\0');
-    inet_ntop(family, bytes, text_.data(), static_cast<socklen_t>(text_.size()));
-    text_length_ = static_cast<std::uint8_t>(std::strlen(text_.data()));
+namespace {
+
+struct IpAndPort {
+  std::array<std::uint8_t, 16> bytes{};
+  std::uint8_t length = 0;  // 0: neither IPv4 nor IPv6
+  std::uint16_t port = 0;
+};
+
+IpAndPort ip_and_port(const sockaddr* raw) {
+  IpAndPort found;
+  const auto take = [&found](const void* bytes, std::uint8_t length, std::uint16_t port) {
+    std::memcpy(found.bytes.data(), bytes, length);
+    found.length = length;
+    found.port = ntohs(port);
   };
   if (raw->sa_family == AF_INET) {
     sockaddr_in v4{};
     std::memcpy(&v4, raw, sizeof v4);
-    take(AF_INET, &v4.sin_addr, 4, v4.sin_port);
+    take(&v4.sin_addr, 4, v4.sin_port);
   } else if (raw->sa_family == AF_INET6) {
     sockaddr_in6 v6{};
     std::memcpy(&v6, raw, sizeof v6);
     if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-      take(AF_INET, &v6.sin6_addr.s6_addr[12], 4, v6.sin6_port);
+      take(&v6.sin6_addr.s6_addr[12], 4, v6.sin6_port);
     } else {
-      take(AF_INET6, &v6.sin6_addr, 16, v6.sin6_port);
+      take(&v6.sin6_addr, 16, v6.sin6_port);
     }
   }
+  return found;
+}
+
+}  // namespace
+
+Peer::Peer(const sockaddr* raw) {
+  const IpAndPort found = ip_and_port(raw);
+  if (found.length == 0) return;
+  bytes_ = found.bytes;
+  bytes_length_ = found.length;
+  port_ = found.port;
+  if (!is_v6()) {
+    text_length_ = static_cast<std::uint8_t>(write_ipv4(bytes_.data(), text_.data()));
+    return;
+  }
+  text_.fill('\0');
+  inet_ntop(AF_INET6, bytes_.data(), text_.data(), static_cast<socklen_t>(text_.size()));
+  text_length_ = static_cast<std::uint8_t>(std::strlen(text_.data()));
+}
+
+bool Peer::is(const Peer& other) const {
+  return port_ == other.port_ && std::ranges::equal(bytes(), other.bytes());
+}
+
+void Peer::set_destination(const sockaddr* raw) {
+  const IpAndPort found = ip_and_port(raw);
+  if (found.length == 0 || found.length != bytes_length_) return;
+  destination_ = found.bytes;
+  destination_port_ = found.port;
+  has_destination_ = true;
 }
 
 }  // namespace dao::net

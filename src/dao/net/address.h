@@ -58,13 +58,26 @@ class Peer {
   [[nodiscard]] std::uint16_t port() const { return port_; }
   // 4 or 16 bytes in network order; empty for unix.
   [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {bytes_.data(), bytes_length_}; }
+  // The same address and port, or both without an address.
+  [[nodiscard]] bool is(const Peer& other) const;
+
+  // Where it connected to. Ignored unless of the peer's own family, IPv4-mapped addresses counting as IPv4.
+  void set_destination(const sockaddr* raw);
+  // As long as bytes(); empty if it is not known.
+  [[nodiscard]] std::span<const std::uint8_t> destination() const {
+    return {destination_.data(), has_destination_ ? bytes_length_ : std::size_t{0}};
+  }
+  [[nodiscard]] std::uint16_t destination_port() const { return destination_port_; }
 
  private:
   std::array<char, INET6_ADDRSTRLEN> text_{'u', 'n', 'i', 'x'};
   std::array<std::uint8_t, 16> bytes_{};
+  std::array<std::uint8_t, 16> destination_{};
   std::uint16_t port_ = 0;
+  std::uint16_t destination_port_ = 0;
   std::uint8_t text_length_ = 4;
   std::uint8_t bytes_length_ = 0;
+  bool has_destination_ = false;
 };
 
 }  // namespace dao::net

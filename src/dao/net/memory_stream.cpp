@@ -50,6 +50,10 @@ IoResult MemoryStream::try_write(std::span<const iovec> pieces) {
   return {IoStatus::ok, 0, taken};
 }
 
+void MemoryStream::write_first(std::string_view bytes) {
+  if (other_ != nullptr) other_->inbox_.append(bytes);
+}
+
 void MemoryStream::shutdown_write() {
   if (other_ == nullptr) return;
   other_->inbox_ended_ = true;

@@ -22,6 +22,7 @@ class MemoryStream final : public Stream {
   IoResult try_read(std::span<char> into) override;
   [[nodiscard]] bool may_read() const override { return !inbox_.empty() || inbox_ended_ || was_reset_; }
   IoResult try_write(std::span<const iovec> pieces) override;
+  void write_first(std::string_view bytes) override;
   [[nodiscard]] std::size_t unread_by_peer() const override { return other_ != nullptr ? other_->inbox_.size() : 0; }
   bool idle_and_open() override { return !may_read(); }
   void shutdown_write() override;

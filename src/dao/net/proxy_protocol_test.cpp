@@ -140,5 +140,80 @@ TEST(ProxyHeaderV2, RefusesWhatIsNotExactlyThat) {
   refuse(kSignature.substr(0, 11) + "\r");
 }
 
+// Who is announced when `from` connected to `to` ("" if that is not known).
+Peer client(const char* from, std::uint16_t port, const char* to, std::uint16_t to_port) {
+  Peer peer(SocketAddress::from_ip(from, port)->raw());
+  if (*to != '\0') peer.set_destination(SocketAddress::from_ip(to, to_port)->raw());
+  return peer;
+}
+
+std::string written(ProxyVersion version, const Peer& peer, const TlsFacts* tls = nullptr) {
+  std::string header = "what was there before";
+  write_proxy_header(version, peer, tls, header);
+  return header;
+}
+
+TEST(WriteProxyHeader, Version1) {
+  const auto v1 = [](const Peer& peer) { return written(ProxyVersion::v1, peer); };
+  EXPECT_EQ(v1(client("192.0.2.7", 4242, "198.51.100.1", 443)), "PROXY TCP4 192.0.2.7 198.51.100.1 4242 443\r\n");
+  EXPECT_EQ(v1(client("::ffff:192.0.2.7", 1, "::ffff:198.51.100.1", 2)), "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\n");
+  EXPECT_EQ(v1(client("2001:db8::7", 1, "2001:DB8::1", 65535)), "PROXY TCP6 2001:db8::7 2001:db8::1 1 65535\r\n");
+  EXPECT_EQ(v1(client("192.0.2.7", 4242, "", 0)), "PROXY TCP4 192.0.2.7 0.0.0.0 4242 0\r\n");
+  EXPECT_EQ(v1(client("192.0.2.7", 4242, "::1", 443)), "PROXY TCP4 192.0.2.7 0.0.0.0 4242 0\r\n");
+  EXPECT_EQ(v1(client("2001:db8::7", 4242, "", 0)), "PROXY TCP6 2001:db8::7 :: 4242 0\r\n");
+  EXPECT_EQ(v1(Peer()), "PROXY UNKNOWN\r\n");
+  const char* longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+  EXPECT_LE(v1(client(longest, 65535, longest, 65535)).size(), kProxyHeaderV1Max);
+}
+
+TEST(WriteProxyHeader, Version2) {
+  const auto plain = [](const Peer& peer) { return written(ProxyVersion::v2, peer); };
+  EXPECT_EQ(plain(client("192.0.2.7", 4242, "198.51.100.1", 443)), v2(0x21, 0x11, kInet));
+  EXPECT_EQ(plain(client("2001:db8::7", 4242, "::1", 443)),
+            v2(0x21, 0x21,
+               "\x20\x01\x0d\xb8"s + std::string(11, '\0') + "\x07" + std::string(15, '\0') + "\x01\x10\x92\x01\xbb"));
+  EXPECT_EQ(plain(Peer()), v2(0x21, 0x00, ""));
+}
+
+TEST(WriteProxyHeader, Version2TellsOfTls) {
+  TlsFacts tls;
+  tls.version = "TLSv1.3";
+  tls.cipher = "TLS_X";
+  tls.alpn = "h2";
+  tls.server_name = "a.test";
+  const std::string about = "\x01\x00\x02h2\x02\x00\x06"s + "a.test";
+  const std::string version = "\x21\x00\x07TLSv1.3"s;
+  const std::string cipher = "\x23\x00\x05TLS_X"s;
+  const Peer peer = client("192.0.2.7", 4242, "198.51.100.1", 443);
+  EXPECT_EQ(written(ProxyVersion::v2, peer, &tls),
+            v2(0x21, 0x11, kInet + about + "\x20\x00\x17\x01\x00\x00\x00\x01"s + version + cipher));
+  tls.client_verified = true;
+  tls.client_common_name = "Al";
+  const std::string name = "\x22\x00\x02"s + "Al";
+  EXPECT_EQ(written(ProxyVersion::v2, peer, &tls),
+            v2(0x21, 0x11, kInet + about + "\x20\x00\x1c\x07\x00\x00\x00\x00"s + version + name + cipher));
+  tls.resumed = true;
+  tls.alpn.clear();
+  tls.server_name.clear();
+  EXPECT_EQ(written(ProxyVersion::v2, Peer(), &tls),
+            v2(0x21, 0x00, "\x20\x00\x1c\x05\x00\x00\x00\x00"s + version + name + cipher));
+  tls.client_common_name.assign(300, 'n');
+  EXPECT_EQ(written(ProxyVersion::v2, Peer(), &tls),
+            v2(0x21, 0x00, "\x20\x00\x17\x05\x00\x00\x00\x00"s + version + cipher));
+}
+
+TEST(WriteProxyHeader, IsReadTheSame) {
+  for (const ProxyVersion version : {ProxyVersion::v1, ProxyVersion::v2}) {
+    for (const Peer& peer : {client("192.0.2.7", 4242, "198.51.100.1", 443), client("2001:db8::7", 1, "2001:db8::1", 2),
+                             client("192.0.2.7", 0, "", 0)}) {
+      const ProxyHeader parsed = accept(written(version, peer));
+      ASSERT_TRUE(parsed.source);
+      EXPECT_TRUE(parsed.source->is(peer));
+      EXPECT_EQ(parsed.source->destination_port(), peer.destination_port());
+      EXPECT_EQ(written(version, *parsed.source), written(version, peer));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dao::net

@@ -8,6 +8,8 @@
 
 #include <sys/syscall.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace dao::net {
@@ -147,6 +149,7 @@ void SocketStream::drop_peeked(std::span<char> bytes) {
 IoResult SocketStream::try_write(std::span<const iovec> pieces) {
   // MSG_MORE holds the last segment back until the close, which then sends its FIN in it: one packet less.
   const int flags = closing_ ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+  if (first_) return transmit_with_first(pieces, flags);
   for (;;) {
     const ssize_t sent = pieces.size() == 1 ? transmit(fd_, pieces[0], flags) : transmit(fd_, pieces, flags);
     if (sent >= 0) return {IoStatus::ok, 0, static_cast<std::size_t>(sent)};
@@ -154,6 +157,36 @@ IoResult SocketStream::try_write(std::span<const iovec> pieces) {
     if (errno == EAGAIN) return {IoStatus::would_block};
     return {IoStatus::failed, errno};
   }
+}
+
+void SocketStream::write_first(std::string_view bytes) {
+  first_ = std::make_unique<std::string>(bytes);
+}
+
+// In one call, so that what goes first costs no packet of its own.
+IoResult SocketStream::transmit_with_first(std::span<const iovec> pieces, int flags) {
+  constexpr std::size_t kPieces = 16;
+  std::array<iovec, kPieces> together;
+  const std::size_t count = std::min(pieces.size(), kPieces - 1);
+  std::ranges::copy(pieces.first(count), together.begin() + 1);
+  while (first_) {
+    together[0] = {first_->data(), first_->size()};
+    const ssize_t sent = transmit(fd_, std::span<const iovec>(together).first(count + 1), flags);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return {IoStatus::would_block};
+      return {IoStatus::failed, errno};
+    }
+    const auto bytes = static_cast<std::size_t>(sent);
+    if (bytes < first_->size()) {
+      first_->erase(0, bytes);
+      continue;
+    }
+    const std::size_t beyond = bytes - first_->size();
+    first_.reset();
+    if (beyond > 0) return {IoStatus::ok, 0, beyond};
+  }
+  return try_write(pieces);
 }
 
 std::size_t SocketStream::unread_by_peer() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "dao/net/address.h"
 #include "dao/net/stream.h"
@@ -34,6 +35,7 @@ class SocketStream : public Stream, private rt::IoSource {
   IoResult try_read(std::span<char> into) override;
   [[nodiscard]] bool may_read() const override { return may_read_; }
   IoResult try_write(std::span<const iovec> pieces) override;
+  void write_first(std::string_view bytes) override;
   [[nodiscard]] std::size_t unread_by_peer() const override;
   bool idle_and_open() override;
   void shutdown_write() override;
@@ -58,12 +60,14 @@ class SocketStream : public Stream, private rt::IoSource {
 
   void arm() override;
   void arm_soon(bool wanted) override;
+  IoResult transmit_with_first(std::span<const iovec> pieces, int flags);
 
   rt::EpollLoop& loop_;
   int fd_;
   bool refused_ = false;
   bool may_read_ = false;
   ArmTimer arm_timer_;
+  std::unique_ptr<std::string> first_;  // not written yet; mostly null
 };
 
 }  // namespace dao::net

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "dao/base/error.h"
 #include "dao/rt/event.h"
@@ -47,6 +48,9 @@ class Stream {
   // included; would_block: again when writable; failed: what a write would fail with. A stream that has nothing to
   // agree on is ready at once, though it may still be connecting.
   virtual IoResult try_finish_connect() { return {IoStatus::ok}; }
+  // Before the first write: what goes before everything else on the connection, TLS included. It is no part of what
+  // try_write reports.
+  virtual void write_first(std::string_view bytes) = 0;
   // Bytes that were written and that the peer has not taken yet. One system call.
   [[nodiscard]] virtual std::size_t unread_by_peer() const = 0;
   // What `result` (failed) of a read or write means. `origin` is the side the stream leads to.

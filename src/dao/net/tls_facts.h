@@ -14,7 +14,8 @@ struct TlsFacts {
   bool resumed = false;
   bool client_auth = false;    // server side: a client certificate was asked for
   std::string client_subject;  // RFC 2253, escaped to printable ASCII; empty: no certificate, or one without a subject
-  bool client_verified = false;  // a client certificate came, and was accepted
+  std::string client_common_name;  // of the subject, UTF-8; empty if there is none
+  bool client_verified = false;    // a client certificate came, and was accepted
 };
 
 }  // namespace dao::net

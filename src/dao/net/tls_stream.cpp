@@ -93,6 +93,18 @@ std::string subject_of(const X509* certificate) {
   return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
 }
 
+std::string common_name_of(const X509* certificate) {
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  unsigned char* utf8 = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  std::string name(reinterpret_cast<const char*>(utf8), static_cast<std::size_t>(size));
+  OPENSSL_free(utf8);
+  return name;
+}
+
 }  // namespace
 
 // OpenSSL's socket: SocketStream's calls, and the batch while data is written.
@@ -326,6 +338,7 @@ void TlsStream::note_facts(bool server) {
   if (const X509* certificate = SSL_get0_peer_certificate(ssl)) {
     facts_.client_verified = SSL_get_verify_result(ssl) == X509_V_OK;
     facts_.client_subject = subject_of(certificate);
+    facts_.client_common_name = common_name_of(certificate);
   }
 }
 

@@ -106,6 +106,7 @@ ErrorAnswer answer_for(const Error& error) {
     case ErrorKind::no_upstream:
       return {503, "destination_unavailable", "no upstream can take this request", true};
     case ErrorKind::connection_limit:
+    case ErrorKind::client_connection_limit:
       return {503, "connection_limit_reached", "too many connections", true};
     default:
       return {500, "proxy_internal_error", "the proxy failed"};

@@ -65,11 +65,6 @@ class BorrowedResponse {
   std::unique_ptr<http::ResponseHead> head_;
 };
 
-bool is_trusted(const config::TrustedProxies& trusted, const net::Peer& peer) {
-  if (peer.is_unix()) return trusted.unix_sockets;
-  return std::ranges::any_of(trusted.blocks, [&peer](const auto& block) { return block.contains(peer.bytes()); });
-}
-
 // A client that showed a certificate to one host must not use the connection for another (RFC 9110 section 7.4).
 bool is_misdirected(Exchange& exchange) {
   const net::TlsFacts* tls = exchange.tls();
@@ -275,7 +270,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // Flow: what the backend is told.
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
   http::prepare_request(request, worker.forwarding, exchange.peer(),
-                        is_trusted(worker.config->server.trusted_proxies, exchange.peer()),
+                        worker.config->server.trusted_proxies.contain(exchange.peer().bytes()),
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 

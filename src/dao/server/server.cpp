@@ -137,6 +137,7 @@ class Process {
   std::unique_ptr<sense::InFlight> in_flight_;
   std::vector<std::unique_ptr<sense::Shard>> shards_;
   std::unique_ptr<ConnectionLimits> limits_;
+  std::unique_ptr<gate::ClientLimits> client_limits_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<net::Resolver> resolver_;
   std::unique_ptr<TelemetryService> telemetry_;
@@ -273,13 +274,14 @@ void Process::start_workers() {
   for (const config::Listener& listener : config_->server.listeners) {
     limits_->add_listener(static_cast<std::int64_t>(listener.max_connections));
   }
+  client_limits_ = std::make_unique<gate::ClientLimits>(config_->server);
   std::random_device entropy;
   for (std::size_t i = 0; i < worker_count_; ++i) {
     shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limits_, lane, seed,
-                                                tls_, upstream_tls_));
+    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limits_,
+                                                *client_limits_, lane, seed, tls_, upstream_tls_));
   }
   for (const auto& worker : workers_) worker->start();
 }

@@ -3,11 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <string_view>
 #include <utility>
 
 #include "dao/base/log.h"
-#include "dao/http/h1/message_io.h"
 #include "dao/net/socket_stream.h"
 #include "dao/server/process_request.h"
 
@@ -17,8 +15,6 @@ namespace {
 
 constexpr Nanoseconds kHousekeepingInterval = std::chrono::seconds(1);
 constexpr std::size_t kSpareHeads = 512;
-// Clients turned away at the same time with an answer; the rest of a flood is closed without one.
-constexpr std::size_t kRefusalsAtOnce = 64;
 
 http::ServerSettings settings_of(const config::Server& server) {
   http::ServerSettings settings;
@@ -43,14 +39,18 @@ std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, 
 }  // namespace
 
 Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-               sense::InFlight& in_flight, ConnectionLimits& limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls)
+               sense::InFlight& in_flight, ConnectionLimits& limits, const gate::ClientLimits& client_limits,
+               telemetry::AccessLogLane* lane, std::uint64_t seed, const gate::TlsListeners& tls,
+               const UpstreamTlsContexts& upstream_tls)
     : loop_(clock_),
       config_(std::move(config)),
       settings_(settings_of(config_->server)),
       tls_connectors_(make_connectors(loop_, upstream_tls)),
       state_(loop_, config_, *this, shard, in_flight, lane, seed),
       limits_(limits) {
+  for (const auto& pool : state_.pools) {
+    if (pool->announces_clients()) announcing_pools_.push_back(pool.get());
+  }
   loop_.set_busy_poll(std::chrono::microseconds(config_->server.busy_poll_us));
   const auto handler = [](void* context, int fd, const sockaddr* peer) {
     auto& entrance = *static_cast<Entrance*>(context);
@@ -65,7 +65,12 @@ Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<S
                           .drain = drain_,
                           .shard = shard,
                           .tls = tls.of(socket.listener),
-                          .handshake_turns = handshake_turns_};
+                          .handshake_turns = handshake_turns_,
+                          .trusted_proxies = config_->server.trusted_proxies,
+                          .process_clients = client_limits.process.get(),
+                          .listener_clients = client_limits.listeners[socket.listener].get(),
+                          .refusals = refusals_,
+                          .tells_destinations = !announcing_pools_.empty()};
     entrances_.push_back(std::make_unique<Entrance>(*this, door, limits.listeners[socket.listener], nullptr));
     Entrance& entrance = *entrances_.back();
     entrance.acceptor = std::make_unique<net::Acceptor>(loop_, socket.fd, handler, &entrance);
@@ -138,8 +143,8 @@ void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   static log::RateLimit rate{1};
   log::warning(rate, "connection refused: max_connections reached",
                {{"listener", entrance.door.listener.name}, {"max_connections", reached->most()}});
-  if (refusals_ < kRefusalsAtOnce) {
-    ++refusals_;
+  // A handshake to tell of it would cost more than what is refused.
+  if (entrance.door.tls == nullptr && refusals_.begin()) {
     loop_.spawn(refuse(fd));
   } else {
     close(fd);
@@ -166,34 +171,9 @@ rt::Task<> Worker::serve(Entrance& entrance, int fd, net::Peer peer) {
 }
 
 rt::Task<> Worker::refuse(int fd) {
-  constexpr std::string_view kAnswer =
-      "HTTP/1.1 503 Service Unavailable\r\n"
-      "Content-Type: text/plain; charset=utf-8\r\n"
-      "Content-Length: 50\r\n"
-      "Retry-After: 1\r\n"
-      "Proxy-Status: dao; error=connection_limit_reached\r\n"
-      "Connection: close\r\n"
-      "\r\n"
-      "503 Service Unavailable: too many connections now\n";
-  {
-    net::SocketStream stream(loop_, fd);
-    iovec piece = http::h1::piece_of(kAnswer);
-    const net::IoResult sent = stream.try_write({&piece, 1});
-    if (sent.status == net::IoStatus::ok) {
-      stream.shutdown_write();
-      // Reading what the client sends lets it read our answer before the connection is gone.
-      constexpr std::size_t kSmallRead = 1024;
-      char discarded[kSmallRead];
-      const Instant deadline = loop_.now() + std::chrono::seconds(1);
-      for (;;) {
-        auto reading =
-            http::h1::read_some(loop_, stream, discarded, Origin::client, deadline, ErrorKind::timeout_idle, &drain_);
-        const Result<std::size_t> got = co_await std::move(reading);
-        if (!got || *got == 0) break;
-      }
-    }
-  }
-  --refusals_;
+  auto refusing = gate::refuse(loop_, std::make_unique<net::SocketStream>(loop_, fd), drain_);
+  co_await std::move(refusing);
+  refusals_.end();
   connection_ended();
 }
 
@@ -245,6 +225,10 @@ void Worker::connection_idle(bool idle) {
   sense::WorkerCounters& counters = state_.shard.worker();
   counters.connections_idle.add(idle ? 1 : -1);
   counters.connections_active.add(idle ? -1 : 1);
+}
+
+void Worker::client_left(const net::Peer& client) {
+  for (upstream::Pool* pool : announcing_pools_) pool->client_left(client);
 }
 
 void Worker::flooded(http::h2::Flood flood, const net::Peer& peer) {

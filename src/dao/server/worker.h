@@ -1,5 +1,5 @@
 // One worker: a thread with its own loop, listening sockets, connections and upstream pools. Workers share nothing but
-// the in-flight counters and the connection limit; everything else reaches a worker as a message to its loop.
+// the in-flight counters and the connection limits; everything else reaches a worker as a message to its loop.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,8 @@
 
 #include "dao/base/clock.h"
 #include "dao/config/config.h"
+#include "dao/gate/client_limit.h"
+#include "dao/gate/refusal.h"
 #include "dao/gate/serve_connection.h"
 #include "dao/http/h1/server_connection.h"
 #include "dao/net/listener.h"
@@ -30,8 +32,9 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   };
   // Takes ownership of the sockets.
   Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-         sense::InFlight& in_flight, ConnectionLimits& limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls);
+         sense::InFlight& in_flight, ConnectionLimits& limits, const gate::ClientLimits& client_limits,
+         telemetry::AccessLogLane* lane, std::uint64_t seed, const gate::TlsListeners& tls,
+         const UpstreamTlsContexts& upstream_tls);
   ~Worker() override;
 
   void start();
@@ -53,6 +56,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void return_request_head(std::unique_ptr<http::RequestHead> head) override;
   [[nodiscard]] bool draining() const override { return state_.draining; }
   void connection_idle(bool idle) override;
+  void client_left(const net::Peer& client) override;
   void flooded(http::h2::Flood flood, const net::Peer& peer) override;
 
   upstream::Connector& for_upstream(std::size_t upstream) override;
@@ -84,9 +88,10 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
   net::HandshakeTurns handshake_turns_;
   rt::Cancel drain_;
+  gate::Refusals refusals_;
+  std::vector<upstream::Pool*> announcing_pools_;
   std::vector<std::unique_ptr<Entrance>> entrances_;
   std::size_t connections_ = 0;
-  std::size_t refusals_ = 0;
   std::thread thread_;
 };
 

@@ -28,6 +28,18 @@ upstream::Protocol protocol_of(const config::Upstream& upstream) {
   return may_be_h2 ? upstream::Protocol::negotiated : upstream::Protocol::h1;
 }
 
+std::optional<net::ProxyVersion> proxy_version(config::ProxyAnnouncement wanted) {
+  switch (wanted) {
+    case config::ProxyAnnouncement::off:
+      break;
+    case config::ProxyAnnouncement::v1:
+      return net::ProxyVersion::v1;
+    case config::ProxyAnnouncement::v2:
+      return net::ProxyVersion::v2;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config,
@@ -73,6 +85,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     pool_settings.protocol = protocol_of(config->upstreams[i]);
     pool_settings.h1_allowed = protocols.h1;
     pool_settings.h2.secure = secure;
+    pool_settings.proxy_header = proxy_version(config->upstreams[i].proxy_protocol);
     pools.push_back(
         std::make_unique<upstream::Pool>(loop, connector.for_upstream(i), buffers, shard.upstream(i), pool_settings));
   }

@@ -87,7 +87,8 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
 constexpr ErrorKind kTlsFailures[] = {ErrorKind::tls_protocol, ErrorKind::tls_certificate, ErrorKind::tls_alert,
                                       ErrorKind::timeout_head, ErrorKind::closed,          ErrorKind::reset};
-constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit};
+constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit,
+                                     ErrorKind::client_connection_limit};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
     ErrorKind::unreachable,    ErrorKind::timeout_head,    ErrorKind::timeout_body,
@@ -180,7 +181,8 @@ constexpr Metric kMetrics[] = {
      "Requests that failed by the client's doing: broken messages, exceeded limits, timeouts, lost connections.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
-     "Requests and connections DAO refused itself: no route, no usable upstream, connection limit.",
+     "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, limit for one "
+     "client.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
     // WebSockets
     {"dao_websockets", MetricType::Gauge, "", "WebSockets open now; each is an attempt under way, and not a request.",

@@ -75,6 +75,7 @@ rt::Task<AttemptOutcome> Attempt::run() {
       // A request that must not be sent twice goes only where the kernel says somebody still listens.
       .verify = !http::is_idempotent(method),
       .h1 = in_.exchange.request().upgrade != http::Upgrade::none,
+      .client = {&in_.exchange.peer(), in_.exchange.tls()},
   };
   for (;;) {
     Result<Pool::Lease> lease = pool_.acquire(need);

@@ -71,6 +71,7 @@ class MemoryConnector : public Connector {
       return {net::IoStatus::would_block};
     }
     [[nodiscard]] std::size_t unread_by_peer() const override { return 0; }
+    void write_first(std::string_view) override {}
     bool idle_and_open() override { return false; }
     void shutdown_write() override {}
 

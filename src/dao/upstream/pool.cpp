@@ -67,11 +67,36 @@ std::size_t Pool::next_endpoint() const {
   return next_ % count;
 }
 
+void Pool::prepare_header(const Client& client) {
+  if (!settings_.proxy_header) return;
+  net::write_proxy_header(*settings_.proxy_header, client.peer != nullptr ? *client.peer : net::Peer(), client.tls,
+                          header_);
+}
+
+std::unique_ptr<http::h1::ClientConnection> Pool::take_idle(Endpoint& endpoint, bool verify,
+                                                            std::shared_ptr<const Announced>& announced) {
+  // From the end: the one that was used last.
+  for (std::size_t i = endpoint.idle.size(); i-- > 0;) {
+    if (!fits(endpoint.idle[i].announced)) continue;
+    Idle taken = std::move(endpoint.idle[i]);
+    endpoint.idle.erase(endpoint.idle.begin() + static_cast<std::ptrdiff_t>(i));
+    --idle_;
+    counters_.connections_idle.subtract();
+    net::Stream& stream = taken.connection->stream();
+    const bool expired = taken.expires <= loop_.now();
+    if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
+    announced = std::move(taken.announced);
+    return std::move(taken.connection);
+  }
+  return nullptr;
+}
+
 Result<Pool::Lease> Pool::acquire(Need need) {
   if (endpoints_.empty()) {
     return std::unexpected(
         Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no address for the upstream"});
   }
+  prepare_header(need.client);
   if (settings_.protocol == Protocol::h1) return acquire_connection(need);
   if (settings_.protocol == Protocol::h2) return acquire_stream(need);
   if (need.h1 && settings_.h1_allowed) return acquire_connection(need);
@@ -82,23 +107,14 @@ std::optional<Pool::Lease> Pool::take_idle(bool verify) {
   if (idle_ == 0) return std::nullopt;
   const std::size_t count = endpoints_.size();
   for (std::size_t step = 0; step < count; ++step) {
-    Endpoint& endpoint = *endpoints_[(next_ + step) % count];
-    while (!endpoint.idle.empty()) {
-      std::unique_ptr<http::h1::ClientConnection> connection = std::move(endpoint.idle.back().connection);
-      const bool expired = endpoint.idle.back().expires <= loop_.now();
-      endpoint.idle.pop_back();
-      --idle_;
-      counters_.connections_idle.subtract();
-      net::Stream& stream = connection->stream();
-      if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
-      Lease lease;
-      lease.connection_ = std::move(connection);
-      lease.endpoint_ = endpoints_[(next_ + step) % count];
-      lease.reused_ = true;
-      if (count > 1) next_ = (next_ + step + 1) % count;
-      counters_.connections_active.add();
-      return lease;
-    }
+    Lease lease;
+    lease.endpoint_ = endpoints_[(next_ + step) % count];
+    lease.connection_ = take_idle(*lease.endpoint_, verify, lease.announced_);
+    if (!lease.connection_) continue;
+    lease.reused_ = true;
+    if (count > 1) next_ = (next_ + step + 1) % count;
+    counters_.connections_active.add();
+    return lease;
   }
   return std::nullopt;
 }
@@ -111,11 +127,21 @@ Pool::Lease Pool::lease_of_next_endpoint() {
   return lease;
 }
 
-Result<std::unique_ptr<net::Stream>> Pool::begin_connect(Endpoint& endpoint, bool h1) {
+std::shared_ptr<const Pool::Announced> Pool::announce(const Client& client) const {
+  if (!settings_.proxy_header) return nullptr;
+  return std::make_shared<const Announced>(header_, client.peer != nullptr ? *client.peer : net::Peer());
+}
+
+Result<std::unique_ptr<net::Stream>> Pool::begin_connect(Endpoint& endpoint, bool h1,
+                                                         const std::shared_ptr<const Announced>& announced) {
   counters_.connects.add();
   Result<std::unique_ptr<net::Stream>> stream =
       h1 ? connector_.connect_h1(endpoint.address) : connector_.connect(endpoint.address);
-  if (!stream) connect_failed(endpoint);
+  if (!stream) {
+    connect_failed(endpoint);
+  } else if (announced) {
+    (*stream)->write_first(announced->header);
+  }
   return stream;
 }
 
@@ -124,19 +150,20 @@ Result<Pool::Lease> Pool::acquire_connection(Need need) {
     if (std::optional<Lease> idle = take_idle(need.verify)) return *std::move(idle);
   }
   Lease lease = lease_of_next_endpoint();
-  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_, true);
+  lease.announced_ = announce(need.client);
+  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_, true, lease.announced_);
   if (!stream) return std::unexpected(stream.error());
   lease.connection_ = std::make_unique<http::h1::ClientConnection>(loop_, std::move(*stream), buffers_);
   counters_.connections_active.add();
   return lease;
 }
 
-Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) {
+Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) const {
   Choice choice;
   std::shared_ptr<http::h2::ClientSession>& best = choice.session;
   for (const Session& each : endpoint.sessions) {
     http::h2::ClientSession& session = *each.session;
-    if (!session.usable()) continue;
+    if (!session.usable() || !fits(each.announced)) continue;
     ++choice.usable;
     if (verify && session.streams() == 0 && !session.idle_and_open()) continue;
     const bool better = best == nullptr || (session.has_room() && !best->has_room()) ||
@@ -146,8 +173,9 @@ Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) {
   return choice;
 }
 
-void Pool::add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session) {
-  endpoint.sessions.push_back({std::move(session)});
+void Pool::add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session,
+                       std::shared_ptr<const Announced> announced) {
+  endpoint.sessions.push_back({std::move(session), std::move(announced)});
   counters_.connections_idle.add();
 }
 
@@ -168,10 +196,11 @@ Result<Pool::Lease> Pool::acquire_stream(Need need) {
   const bool open_another =
       choice.session == nullptr || (!choice.session->has_room() && choice.usable < settings_.max_sessions);
   if (open_another) {
-    Result<std::unique_ptr<net::Stream>> stream = begin_connect(endpoint, false);
+    const std::shared_ptr<const Announced> announced = announce(need.client);
+    Result<std::unique_ptr<net::Stream>> stream = begin_connect(endpoint, false, announced);
     if (!stream) return std::unexpected(stream.error());
     choice.session = http::h2::ClientSession::start(loop_, std::move(*stream), buffers_, settings_.h2);
-    add_session(endpoint, choice.session);
+    add_session(endpoint, choice.session, announced);
   }
   open_stream(lease, *choice.session);
   return lease;
@@ -200,7 +229,9 @@ void Pool::release(Lease lease, bool reusable, std::optional<Nanoseconds> backen
   }
   if (lease.connection_ == nullptr) return;  // it came to nothing before there was an exchange
   counters_.connections_active.subtract();
-  if (!reusable || lease.endpoint_->gone || idle_ >= settings_.max_idle) return;
+  if (!reusable || lease.endpoint_->gone || settings_.max_idle == 0) return;
+  // One that announces a client is of use to that client only: the one whose client asked last is worth most.
+  if (idle_ >= settings_.max_idle && !lease.announced_) return;
   Nanoseconds keep = settings_.idle_timeout;
   if (backend_keeps) {
     // The backend counts from when it sent its answer: leave before it does, so that no request meets its close.
@@ -208,10 +239,40 @@ void Pool::release(Lease lease, bool reusable, std::optional<Nanoseconds> backen
     keep = std::min(keep, *backend_keeps - kMargin);
     if (keep <= Nanoseconds::zero()) return;
   }
+  if (idle_ >= settings_.max_idle) drop_oldest_idle();
   lease.connection_->become_idle();
-  lease.endpoint_->idle.push_back({std::move(lease.connection_), loop_.now() + keep});
+  lease.endpoint_->idle.push_back({std::move(lease.connection_), loop_.now() + keep, std::move(lease.announced_)});
   ++idle_;
   counters_.connections_idle.add();
+}
+
+void Pool::drop_oldest_idle() {
+  Endpoint* oldest = nullptr;
+  for (const auto& endpoint : endpoints_) {
+    if (endpoint->idle.empty()) continue;
+    if (oldest == nullptr || endpoint->idle.front().expires < oldest->idle.front().expires) oldest = endpoint.get();
+  }
+  if (oldest == nullptr) return;
+  oldest->idle.erase(oldest->idle.begin());
+  --idle_;
+  counters_.connections_idle.subtract();
+}
+
+void Pool::client_left(const net::Peer& client) {
+  if (client.is_unix()) return;  // all of them look the same
+  for (const auto& endpoint : endpoints_) {
+    const auto announces = [&client](const std::shared_ptr<const Announced>& announced) {
+      return announced && announced->client.is(client);
+    };
+    const std::size_t idle = std::erase_if(endpoint->idle, [&](const Idle& each) { return announces(each.announced); });
+    idle_ -= idle;
+    const std::size_t sessions = std::erase_if(endpoint->sessions, [&](const Session& each) {
+      if (!announces(each.announced) || each.session->streams() > 0) return false;
+      each.session->close();
+      return true;
+    });
+    counters_.connections_idle.subtract(static_cast<std::int64_t>(idle + sessions));
+  }
 }
 
 void Pool::sweep() {

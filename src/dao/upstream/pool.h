@@ -5,6 +5,10 @@
 // the one with the fewest. Which of the two it is may be known only when a TLS handshake is over: until then requests
 // wait together for the one connection.
 //
+// Where the backend wants PROXY protocol headers, a connection announces one client and carries requests of that client
+// only: it is used again for a request whose header would be the same, byte for byte, and dropped when the client has
+// gone. So a backend never sees a request on a connection that announced somebody else.
+//
 // An idle connection that becomes readable is dead (closed, or a backend talking out of turn): it is dropped when it is
 // next looked at, at acquire() or in sweep().
 #pragma once
@@ -22,6 +26,8 @@
 #include "dao/http/h2/client_session.h"
 #include "dao/http/h2/client_stream.h"
 #include "dao/net/address.h"
+#include "dao/net/proxy_protocol.h"
+#include "dao/net/tls_facts.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/loop.h"
 #include "dao/rt/task.h"
@@ -52,14 +58,25 @@ struct PoolSettings {
   Nanoseconds idle_timeout = std::chrono::seconds(60);
   Protocol protocol = Protocol::h1;
   bool h1_allowed = true;  // negotiated: a backend that does not pick HTTP/2 is spoken to in HTTP/1.1
+  std::optional<net::ProxyVersion> proxy_header = std::nullopt;  // what connections begin with, if anything
   // HTTP/2:
   std::size_t max_sessions = 4;  // to each address
   http::h2::ClientSettings h2 = {};
 };
 
+// For whom a connection is wanted; what a PROXY header tells. Without a peer nobody is known.
+struct Client {
+  const net::Peer* peer = nullptr;
+  const net::TlsFacts* tls = nullptr;
+};
+
 class Pool {
   struct Endpoint;
   struct Negotiation;
+  struct Announced {
+    std::string header;
+    net::Peer client;
+  };
 
  public:
   // What a request asks of its connection.
@@ -67,6 +84,7 @@ class Pool {
     bool fresh = false;   // not one that was used before (after such a one turned out to be dead)
     bool verify = false;  // ask the kernel whether an idle one is still open: the request cannot be sent twice
     bool h1 = false;      // HTTP/1.1, to leave it by an upgrade; of a pool that speaks nothing but HTTP/2, no matter
+    Client client = {};   // for whom it is
   };
 
   // A connection, or a stream of one, for one exchange. Always give it back with release().
@@ -93,6 +111,7 @@ class Pool {
     friend class Pool;
     std::unique_ptr<http::h1::ClientConnection> connection_;
     std::unique_ptr<http::h2::ClientStream> stream_;
+    std::shared_ptr<const Announced> announced_;  // HTTP/1, with a PROXY header
     std::shared_ptr<Endpoint> endpoint_;
     std::shared_ptr<Negotiation> negotiation_;
     bool reused_ = false;
@@ -128,6 +147,10 @@ class Pool {
   // An asynchronous connect came to nothing: for a moment the other addresses come first.
   void connect_failed(const Lease& lease);
 
+  // The client's connection is over: idle connections that announce it serve nobody any more.
+  void client_left(const net::Peer& client);
+  [[nodiscard]] bool announces_clients() const { return settings_.proxy_header.has_value(); }
+
   // Closes idle connections that died or outlived their time. Called about once a second.
   void sweep();
   void close_idle();
@@ -136,9 +159,11 @@ class Pool {
   struct Idle {
     std::unique_ptr<http::h1::ClientConnection> connection;
     Instant expires;
+    std::shared_ptr<const Announced> announced;
   };
   struct Session {
     std::shared_ptr<http::h2::ClientSession> session;
+    std::shared_ptr<const Announced> announced;
     bool connect_failed = false;  // counted once for all that waited for it
   };
   struct Endpoint {
@@ -152,9 +177,21 @@ class Pool {
     bool gone = false;               // no longer among the addresses
   };
 
+  // Makes header_ for the exchange that wants a connection.
+  void prepare_header(const Client& client);
+  // The connection may carry that exchange.
+  [[nodiscard]] bool fits(const std::shared_ptr<const Announced>& announced) const {
+    return !announced || announced->header == header_;
+  }
   void drop_idle(Endpoint& endpoint);
+  void drop_oldest_idle();
+  std::unique_ptr<http::h1::ClientConnection> take_idle(Endpoint& endpoint, bool verify,
+                                                        std::shared_ptr<const Announced>& announced);
   void connect_failed(Endpoint& endpoint);
-  Result<std::unique_ptr<net::Stream>> begin_connect(Endpoint& endpoint, bool h1);
+  // What a connection for the exchange would announce; null without PROXY headers.
+  [[nodiscard]] std::shared_ptr<const Announced> announce(const Client& client) const;
+  Result<std::unique_ptr<net::Stream>> begin_connect(Endpoint& endpoint, bool h1,
+                                                     const std::shared_ptr<const Announced>& announced);
   std::optional<Lease> take_idle(bool verify);
   Lease lease_of_next_endpoint();
   Result<Lease> acquire_connection(Need need);
@@ -164,12 +201,13 @@ class Pool {
     std::shared_ptr<http::h2::ClientSession> session;
     std::size_t usable = 0;
   };
-  [[nodiscard]] static Choice choose_session(const Endpoint& endpoint, bool verify);
-  void add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session);
+  [[nodiscard]] Choice choose_session(const Endpoint& endpoint, bool verify) const;
+  void add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session,
+                   std::shared_ptr<const Announced> announced);
   void open_stream(Lease& lease, http::h2::ClientSession& session);
   // pool_negotiation.cpp
   Result<Lease> acquire_negotiated(Need need);
-  Result<> begin_negotiation(Lease& lease);
+  Result<> begin_negotiation(Lease& lease, const std::shared_ptr<const Announced>& announced);
   static rt::Task<> negotiate(rt::Loop& loop, std::shared_ptr<Negotiation> negotiation);
   void negotiated(Negotiation& negotiation, Result<> outcome);
   void release_stream(Lease& lease);
@@ -183,6 +221,7 @@ class Pool {
   http::BufferPool& buffers_;
   sense::UpstreamCounters& counters_;
   PoolSettings settings_;
+  std::string header_;  // what a connection for the present acquire() announces; empty without PROXY headers
   std::vector<std::shared_ptr<Endpoint>> endpoints_;
   std::size_t next_ = 0;
   std::size_t idle_ = 0;

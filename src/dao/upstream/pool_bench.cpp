@@ -28,10 +28,10 @@ void acquire_and_release(benchmark::State& state) {
   }
   pool.set_addresses(addresses);
   std::vector<Pool::Lease> first;
-  for (std::size_t i = 0; i < addresses.size(); ++i) first.push_back(*pool.acquire(true, false));
+  for (std::size_t i = 0; i < addresses.size(); ++i) first.push_back(*pool.acquire({.fresh = true}));
   for (Pool::Lease& lease : first) pool.release(std::move(lease), true, std::nullopt);
   for (auto _ : state) {
-    Result<Pool::Lease> lease = pool.acquire(false, false);
+    Result<Pool::Lease> lease = pool.acquire({});
     benchmark::DoNotOptimize(lease);
     pool.release(std::move(*lease), true, std::nullopt);
   }

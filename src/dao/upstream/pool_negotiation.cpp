@@ -46,6 +46,7 @@ struct Pool::Negotiation {
   Pool* pool;  // null: over
   std::shared_ptr<Endpoint> endpoint;
   std::unique_ptr<net::Stream> stream;
+  std::shared_ptr<const Announced> announced;
   std::vector<Waiter*> waiters{};  // in the order they came
   rt::Cancel called_off{};
   bool begun = false;
@@ -66,29 +67,33 @@ Result<Pool::Lease> Pool::acquire_negotiated(Need need) {
   }
   // Where HTTP/1.1 was picked before, a shared connection would be a short-lived hope.
   if (endpoint.speaks != Protocol::h1) {
-    const auto fewest = std::ranges::min_element(
-        endpoint.negotiations, {}, [](const std::shared_ptr<Negotiation>& each) { return each->waiters.size(); });
-    const bool under_way = fewest != endpoint.negotiations.end();
-    const bool room = under_way && (*fewest)->waiters.size() < settings_.h2.max_streams;
-    const bool all_open = choice.usable + endpoint.negotiations.size() >= settings_.max_sessions;
+    std::shared_ptr<Negotiation> fewest;
+    std::size_t usable = choice.usable;
+    for (const std::shared_ptr<Negotiation>& each : endpoint.negotiations) {
+      if (!fits(each->announced)) continue;
+      ++usable;
+      if (fewest == nullptr || each->waiters.size() < fewest->waiters.size()) fewest = each;
+    }
+    const bool room = fewest != nullptr && fewest->waiters.size() < settings_.h2.max_streams;
+    const bool all_open = usable >= settings_.max_sessions;
     if (choice.session != nullptr && all_open && !room) {
       open_stream(lease, *choice.session);
       return lease;
     }
-    if (room || (under_way && all_open)) {
-      lease.negotiation_ = *fewest;
+    if (room || (fewest != nullptr && all_open)) {
+      lease.negotiation_ = std::move(fewest);
       return lease;
     }
   }
-  const Result<> begun = begin_negotiation(lease);
+  const Result<> begun = begin_negotiation(lease, announce(need.client));
   if (!begun) return std::unexpected(begun.error());
   return lease;
 }
 
-Result<> Pool::begin_negotiation(Lease& lease) {
-  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_, false);
+Result<> Pool::begin_negotiation(Lease& lease, const std::shared_ptr<const Announced>& announced) {
+  Result<std::unique_ptr<net::Stream>> stream = begin_connect(*lease.endpoint_, false, announced);
   if (!stream) return std::unexpected(stream.error());
-  lease.negotiation_ = std::make_shared<Negotiation>(this, lease.endpoint_, std::move(*stream));
+  lease.negotiation_ = std::make_shared<Negotiation>(this, lease.endpoint_, std::move(*stream), announced);
   lease.endpoint_->negotiations.push_back(lease.negotiation_);
   counters_.connections_active.add();
   return {};
@@ -107,7 +112,7 @@ rt::Task<Result<>> Pool::settle(Lease& lease, Nanoseconds connecting, rt::Cancel
       lease.negotiation_.reset();
       break;
     }
-    const Result<> begun = begin_negotiation(lease);
+    const Result<> begun = begin_negotiation(lease, waiter.negotiation->announced);
     if (!begun) {
       waiter.negotiation->failure_counted = true;  // by begin_connect()
       co_return begun;
@@ -140,17 +145,19 @@ void Pool::negotiated(Negotiation& negotiation, Result<> outcome) {
   const bool h2 = outcome && agreed != nullptr && agreed->alpn == "h2";
   if (outcome) endpoint.speaks = h2 ? Protocol::h2 : Protocol::h1;
   if (h2) {
+    if (negotiation.announced) header_ = negotiation.announced->header;  // whom the connection may serve
     Choice choice = choose_session(endpoint, false);
     // Handshakes that expected HTTP/1.1 were not counted against the bound.
     if (choice.session == nullptr || choice.usable < settings_.max_sessions) {
       choice.session = http::h2::ClientSession::start(loop_, std::move(negotiation.stream), buffers_, settings_.h2);
-      add_session(endpoint, choice.session);
+      add_session(endpoint, choice.session, negotiation.announced);
     }
     for (const Negotiation::Waiter* waiter : waiters) open_stream(waiter->lease, *choice.session);
     if (endpoint.gone) choice.session->retire();
   } else if (outcome && settings_.h1_allowed) {
     waiters.front()->lease.connection_ =
         std::make_unique<http::h1::ClientConnection>(loop_, std::move(negotiation.stream), buffers_);
+    waiters.front()->lease.announced_ = negotiation.announced;
     counters_.connections_active.add();
   } else if (outcome) {
     outcome = std::unexpected(Error{.origin = Origin::backend,

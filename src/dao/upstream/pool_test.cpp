@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -217,6 +218,7 @@ class QuietlyDead final : public net::Stream {
   [[nodiscard]] bool may_read() const override { return false; }
   net::IoResult try_write(std::span<const iovec>) override { return {net::IoStatus::would_block}; }
   [[nodiscard]] std::size_t unread_by_peer() const override { return 0; }
+  void write_first(std::string_view) override {}
   bool idle_and_open() override { return false; }
   void shutdown_write() override {}
 };
@@ -357,6 +359,125 @@ TEST_F(PoolTest, CloseIdleLeavesExchangesAlone) {
   EXPECT_EQ(open(), 1U);
   pool.release(std::move(lease), true, std::nullopt);
   EXPECT_EQ(open(), 1U);
+}
+
+// A pool whose backend is told of clients.
+class AnnouncingPoolTest : public PoolTest {
+ protected:
+  AnnouncingPoolTest() { announcing.set_addresses({at("192.0.2.1")}); }
+  void TearDown() override {
+    announcing.close_idle();
+    PoolTest::TearDown();
+  }
+  static net::Peer peer(const char* ip, std::uint16_t port) {
+    return net::Peer(net::SocketAddress::from_ip(ip, port)->raw());
+  }
+  // One exchange, after which the connection is kept; true if it went over one that stood already.
+  bool exchange(const net::Peer& client, const net::TlsFacts* tls = nullptr) {
+    Result<Pool::Lease> lease = announcing.acquire({.client = {&client, tls}});
+    EXPECT_TRUE(lease);
+    const bool reused = lease->reused();
+    announcing.release(std::move(*lease), true, std::nullopt);
+    return reused;
+  }
+  // What the backend has read on the connection of that number.
+  std::string received(std::size_t number) {
+    std::array<char, 256> buffer;
+    const net::IoResult got = connector.connections.at(number).backend->try_read(buffer);
+    return {buffer.data(), got.bytes};
+  }
+
+  net::Peer a = peer("192.0.2.7", 1000);
+  net::Peer b = peer("192.0.2.8", 1000);
+  Pool announcing{loop,
+                  connector,
+                  buffers,
+                  counters,
+                  {.max_idle = 3, .idle_timeout = seconds(60), .proxy_header = net::ProxyVersion::v1}};
+};
+
+TEST_F(AnnouncingPoolTest, AConnectionServesTheClientThatItAnnounced) {
+  EXPECT_FALSE(exchange(a));
+  EXPECT_EQ(received(0), "PROXY TCP4 192.0.2.7 0.0.0.0 1000 0\r\n");
+  EXPECT_FALSE(exchange(b));
+  EXPECT_EQ(received(1), "PROXY TCP4 192.0.2.8 0.0.0.0 1000 0\r\n");
+  EXPECT_TRUE(exchange(a));
+  EXPECT_TRUE(exchange(b));
+  EXPECT_EQ(received(0) + received(1), "") << "announced once";
+  EXPECT_FALSE(exchange(peer("192.0.2.7", 1001))) << "another connection of the same host";
+  EXPECT_EQ(connector.connections.size(), 3U);
+}
+
+TEST_F(AnnouncingPoolTest, ClientsWithoutAddressAnnounceNobodyAndShare) {
+  EXPECT_FALSE(exchange(net::Peer()));
+  EXPECT_EQ(received(0), "PROXY UNKNOWN\r\n");
+  EXPECT_TRUE(exchange(net::Peer()));
+  announcing.client_left(net::Peer());
+  EXPECT_TRUE(exchange(net::Peer()));
+  EXPECT_FALSE(exchange(a));
+}
+
+TEST_F(AnnouncingPoolTest, WhatIsSaidOfTlsMustBeTheSameToo) {
+  Pool& pool_v1 = announcing;
+  Pool pool_v2{loop, connector, buffers, counters, {.max_idle = 3, .proxy_header = net::ProxyVersion::v2}};
+  pool_v2.set_addresses({at("192.0.2.1")});
+  net::TlsFacts one;
+  one.server_name = "one.test";
+  net::TlsFacts other;
+  other.server_name = "other.test";
+  for (Pool* each : {&pool_v1, &pool_v2}) {
+    Result<Pool::Lease> first = each->acquire({.client = {&a, &one}});
+    each->release(std::move(*first), true, std::nullopt);
+    Result<Pool::Lease> second = each->acquire({.client = {&a, &other}});
+    EXPECT_EQ(second->reused(), each == &pool_v1) << "version 1 says nothing of TLS";
+    each->release(std::move(*second), true, std::nullopt);
+  }
+}
+
+TEST_F(AnnouncingPoolTest, IdleConnectionsGoWithTheirClient) {
+  exchange(a);
+  exchange(b);
+  announcing.client_left(a);
+  EXPECT_EQ(open(), 1U);
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  EXPECT_TRUE(exchange(b));
+  EXPECT_FALSE(exchange(a));
+}
+
+TEST_F(AnnouncingPoolTest, WhenFullTheOldestGoes) {
+  for (std::uint16_t port = 1; port <= 4; ++port) {
+    exchange(peer("192.0.2.7", port));
+    pass(milliseconds(1));
+  }
+  EXPECT_EQ(counters.connections_idle.value(), 3);
+  EXPECT_FALSE(exchange(peer("192.0.2.7", 1)));
+  EXPECT_TRUE(exchange(peer("192.0.2.7", 4)));
+}
+
+TEST_F(AnnouncingPoolTest, SessionsOfHttp2AreOfOneClientToo) {
+  Pool streams{loop,
+               connector,
+               buffers,
+               counters,
+               {.protocol = Protocol::h2, .proxy_header = net::ProxyVersion::v1, .max_sessions = 1}};
+  streams.set_addresses({at("192.0.2.1")});
+  Result<Pool::Lease> first = streams.acquire({.client = {&a, nullptr}});
+  Result<Pool::Lease> second = streams.acquire({.client = {&a, nullptr}});
+  Result<Pool::Lease> other = streams.acquire({.client = {&b, nullptr}});
+  ASSERT_TRUE(first && second && other);
+  EXPECT_EQ(connector.connections.size(), 2U) << "the bound on sessions is one for each client";
+  pass(milliseconds(1));
+  EXPECT_TRUE(received(0).starts_with("PROXY TCP4 192.0.2.7 0.0.0.0 1000 0\r\nPRI * HTTP/2.0"));
+  EXPECT_TRUE(received(1).starts_with("PROXY TCP4 192.0.2.8 0.0.0.0 1000 0\r\nPRI * HTTP/2.0"));
+  streams.client_left(a);
+  EXPECT_EQ(open(), 2U) << "what is under way goes on";
+  for (Result<Pool::Lease>* lease : {&first, &second, &other}) streams.release(std::move(**lease), true, std::nullopt);
+  EXPECT_EQ(counters.connections_idle.value(), 2);
+  streams.client_left(a);
+  pass(milliseconds(1));
+  EXPECT_EQ(open(), 1U);
+  streams.close_idle();
+  pass(milliseconds(1));
 }
 
 }  // namespace

@@ -13,10 +13,11 @@ from lib.http1 import Reader, Response, read_response
 class RawClient:
     """One client connection. Every wait has a deadline; a context manager, closes at exit.
 
-    `address` is (host, port), or a path for a unix socket. Nothing is sent that was not asked for.
+    `address` is (host, port), or a path for a unix socket; `source` is the address to connect from. Nothing is sent
+    that was not asked for.
     """
 
-    def __init__(self, address: tuple[str, int] | str, timeout: float = deadline.DEFAULT):
+    def __init__(self, address: tuple[str, int] | str, timeout: float = deadline.DEFAULT, source: str | None = None):
         self.timeout = timeout
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -25,6 +26,8 @@ class RawClient:
             self.socket = socket.socket(family, socket.SOCK_STREAM)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(timeout)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         self._end = 0.0
         self.reader = Reader(self._receive)
