@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,11 @@ from lib import deadline
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.faults import expect_ok, get, post
-from lib.origin import Origin
+from lib.h2frames import H2Client
+from lib.h2frames import get as h2_get
+from lib.http1 import Request
+from lib.origin import Connection, Origin
+from lib.websocket import CLOSE, TEXT, RawWebSocket, answer, close, frame, read_frame
 
 UPGRADES = 10
 
@@ -105,6 +111,122 @@ def test_upgrades_under_load_fail_no_request(start_dao, origin: Origin, tmp_path
     assert set(dao.addresses) == set(dao.addresses[:2])
     end(dao, pid)
     assert not Path(unix).exists()
+
+
+WEBSOCKET_DRAIN = 1.0
+
+
+def echo(connection: Connection, request: Request) -> None:
+    """A backend's end of a WebSocket."""
+    (key,) = request.values("sec-websocket-key")
+    connection.send(answer(key.encode()))
+    while True:
+        got = read_frame(connection.reader)
+        connection.send(frame(got.opcode, got.payload))
+        if got.opcode == CLOSE:
+            return
+
+
+class MixedLoad(Load):
+    """HTTP/1.1, HTTP/2 and WebSockets at the same time. `closed` has when each WebSocket was opened and got its
+    Close."""
+
+    def __init__(self, dao: Dao):
+        self.http2 = self.messages = 0
+        self.closed: list[tuple[float, float]] = []
+        super().__init__(dao)
+        for address in dao.addresses:
+            self._start(self._run_http2, address)
+            for _ in range(2):
+                self._start(self._run_websocket, address)
+
+    def _start(self, run: Callable[[tuple[str, int] | str], None], address: tuple[str, int] | str) -> None:
+        def guarded() -> None:
+            try:
+                while not self._stop.is_set():
+                    run(address)
+            except BaseException as problem:  # noqa: BLE001
+                self.failures.append(f"{run.__name__}: {problem!r}")
+
+        self._threads.append(threading.Thread(target=guarded, daemon=True))
+        self._threads[-1].start()
+
+    def _run_http2(self, address: tuple[str, int] | str) -> None:
+        """One connection, until it says GOAWAY. What DAO says it has not seen (RFC 9113 section 6.8) was not asked."""
+        with H2Client(address) as client:
+            for stream in range(1, 1 << 30, 2):
+                if self._stop.is_set() or client.goaways:
+                    return
+                client.send(h2_get(stream, path=b"/http2"))
+                client.wait(
+                    lambda stream=stream: client.stream(stream).over
+                    or any(last < stream for last, _ in client.goaways),
+                    "an answer",
+                )
+                if not client.stream(stream).over:
+                    return
+                assert client.stream(stream).status == 200 and client.stream(stream).body == b"ok", client.story()
+                self.http2 += 1
+
+    def _run_websocket(self, address: tuple[str, int] | str) -> None:
+        """Messages and their echoes until DAO closes."""
+        with RawClient(address) as client:
+            socket = RawWebSocket(client)
+            opened = time.monotonic()
+            for number in range(1 << 30):
+                if self._stop.is_set():
+                    socket.send(close(1000, masked=True))
+                    while socket.read().opcode != CLOSE:
+                        pass
+                    return
+                socket.send(frame(TEXT, b"%d" % number, masked=True))
+                got = socket.read()
+                if got.opcode == CLOSE:
+                    assert got.code == 1012, got
+                    self.closed.append((opened, time.monotonic()))
+                    socket.send(close(1012, masked=True))
+                    client.expect_closed()
+                    return
+                assert got.payload == b"%d" % number, got
+                self.messages += 1
+                time.sleep(0.001)  # the other clients' turn: nothing waits for this
+
+    def progress(self, by: int) -> None:
+        super().progress(by)
+        wanted = self.http2 + by, self.messages + by
+        deadline.wait_until(
+            lambda: (self.http2 >= wanted[0] and self.messages >= wanted[1]) or self.failures, f"{by} more of all kinds"
+        )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ten_upgrades_under_all_kinds_of_load(start_dao, origin: Origin, workers: int) -> None:
+    """No request fails, of any protocol, and a WebSocket lives until `websocket_drain_ms` after the upgrade that it has
+    seen, in which it gets a Close."""
+    origin.answer("/ws", echo)
+    drain = WEBSOCKET_DRAIN * deadline.SCALE
+    server = {
+        "workers": workers,
+        "websocket_drain_ms": int(drain * 1000),
+        "drain_timeout_ms": int(drain * 1000 * 4),
+    }
+    dao = start_dao(simple_config(origin.url, server=server))
+    load = MixedLoad(dao)
+    load.progress(20)
+    pid = dao.process.pid
+    upgrades: list[tuple[float, float]] = []  # when it was asked for, when the successor served
+    for _ in range(UPGRADES):
+        asked = time.monotonic()
+        pid = upgrade(dao, pid)
+        upgrades.append((asked, time.monotonic()))
+        load.progress(20)
+    deadline.wait_until(lambda: len(load.closed) >= 2 or load.failures, "WebSockets to be closed by the drain")
+    load.stop()
+    assert not load.failures
+    for opened, closed in load.closed:
+        assert any(opened <= served and closed - asked >= drain for asked, served in upgrades), (opened, closed)
+    assert not dao.logs("drain timeout: closing what is still open")
+    end(dao, pid)
 
 
 def test_a_kept_connection_gets_one_more_answer(start_dao, origin: Origin) -> None:

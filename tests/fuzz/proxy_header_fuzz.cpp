@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -25,7 +26,7 @@ void check_round_trip(const net::Peer& client, std::string_view input) {
   tls.client_verified = input.size() % 2 == 0;
   tls.resumed = input.size() % 3 == 0;
   for (const net::ProxyVersion version : {net::ProxyVersion::v1, net::ProxyVersion::v2}) {
-    for (const net::TlsFacts* facts : {static_cast<const net::TlsFacts*>(nullptr), &tls}) {
+    for (const net::TlsFacts* facts : std::initializer_list<const net::TlsFacts*>{nullptr, &tls}) {
       std::string written;
       net::write_proxy_header(version, client, facts, written);
       const std::string followed = written + "PROXY and more";

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "dao/base/log.h"
@@ -15,7 +16,7 @@ TlsListener::TlsListener(const config::Listener& listener)
 
 std::expected<std::unique_ptr<TlsListener>, std::string> TlsListener::make(const config::Listener& listener) {
   std::unique_ptr<TlsListener> made(new TlsListener(listener));
-  made->seen_ = made->look_at_files();
+  made->read_ = made->seen_ = made->look_at_files();
   auto server = TlsServer::make(listener, made->tickets_);
   if (!server) return std::unexpected(server.error());
   made->server_ = *std::move(server);
@@ -42,21 +43,24 @@ std::string TlsListener::look_at_files() const {
   return state;
 }
 
-void TlsListener::follow_files() {
+bool TlsListener::follow_files() {
   std::string now = look_at_files();
-  if (now == seen_) return;
+  const bool settled = now == seen_;
   seen_ = std::move(now);
+  if (!settled || seen_ == read_) return false;
+  read_ = seen_;
   auto server = TlsServer::make(listener_, tickets_);
   if (!server) {
     log::error("cannot use the changed certificate files; the old ones stay in use",
                {{"listener", listener_.name}, {"reason", server.error()}});
-    return;
+    return true;
   }
   {
     const std::lock_guard lock(mutex_);
     server_ = *std::move(server);
   }
   log::info("certificate files read again", {{"listener", listener_.name}});
+  return true;
 }
 
 std::expected<void, std::string> TlsListeners::open(const std::vector<config::Listener>& listeners) {
@@ -86,12 +90,16 @@ TlsListeners::~TlsListeners() {
 }
 
 void TlsListeners::follow() {
-  constexpr auto kInterval = std::chrono::seconds(1);
+  constexpr Nanoseconds kInterval = std::chrono::milliseconds(100);
+  constexpr int kShare = 100;  // of a CPU that looking may take: one part
+  Nanoseconds wait = kInterval;
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, kInterval, [this] { return ending_; })) {
-    for (const auto& listener : listeners_) {
-      if (listener) listener->follow_files();
-    }
+  while (!wake_.wait_for(lock, wait, [this] { return ending_; })) {
+    const Instant begin = std::chrono::steady_clock::now();
+    bool read = false;
+    for (const auto& listener : listeners_) read = (listener && listener->follow_files()) || read;
+    const Nanoseconds took = std::chrono::steady_clock::now() - begin;
+    wait = read ? kInterval : std::max(kInterval, kShare * took);
   }
 }
 

@@ -25,9 +25,10 @@ class TlsListener {
     return server_;
   }
 
-  // Reads the files again if one of them has changed since the last time. If they are no good, what there is stays, and
-  // the log says so.
-  void follow_files();
+  // Looks at the files. If one has changed, and all are as they were at the last look, they are read again: a
+  // certificate and its key are two files, and whoever replaces them is between the two for a moment. If they are no
+  // good, what there is stays, and the log says so. True: they were read.
+  bool follow_files();
 
  private:
   explicit TlsListener(const config::Listener& listener);
@@ -38,10 +39,11 @@ class TlsListener {
   std::shared_ptr<TicketKeys> tickets_;
   mutable std::mutex mutex_;  // held for a copy of the pointer
   std::shared_ptr<const TlsServer> server_;
-  std::string seen_;
+  std::string read_;  // the state of the files that was read
+  std::string seen_;  // at the last look
 };
 
-// All of them, with the thread that follows the files once a second.
+// All of them, with the thread that follows the files, ten times a second unless looking takes long.
 class TlsListeners {
  public:
   TlsListeners() = default;
