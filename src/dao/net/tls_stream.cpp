@@ -249,15 +249,22 @@ rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, Handshake
       co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::cancelled});
     }
   }
-  while (!turns.take(loop.now())) {
-    const rt::Wake wake = co_await rt::sleep_until(loop, loop.now());
-    static_cast<void>(wake);
-  }
-  if (!begin(context, true)) {
-    co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::io, .detail = "no memory for TLS"});
-  }
   for (;;) {
+    if (turns.anybody_waits() || !turns.has_time(loop.now())) {
+      auto waiting = wait_turn(loop, turns, deadline);
+      const bool my_turn = co_await std::move(waiting);
+      if (!my_turn && peer_closed()) {
+        co_return std::unexpected(
+            Error{.origin = Origin::client, .kind = ErrorKind::closed, .detail = "closed before its handshake"});
+      }
+      if (!my_turn) co_return std::unexpected(late);
+    }
+    const Instant begun = loop.precise_now();
+    if (!ssl_ && !begin(context, true)) {
+      co_return std::unexpected(Error{.origin = Origin::us, .kind = ErrorKind::io, .detail = "no memory for TLS"});
+    }
     const IoResult step = step_handshake();
+    turns.spend(loop.precise_now() - begun);
     if (step.status == IoStatus::ok) co_return Result<>{};
     if (step.status == IoStatus::failed) co_return std::unexpected(error_of(step, Origin::client));
     rt::Wake wake = rt::Wake::ready;
@@ -268,6 +275,22 @@ rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, Handshake
     }
     if (wake != rt::Wake::ready) co_return std::unexpected(late);
   }
+}
+
+rt::Task<bool> TlsStream::wait_turn(rt::Loop& loop, HandshakeTurns& turns, Instant deadline) {
+  HandshakeTurns::Place place(turns);
+  rt::Cancel gone;
+  watch_peer(&gone, true);
+  const auto served = [this, &gone] {
+    watch_peer(nullptr, false);
+    return !gone.requested();
+  };
+  if (!place.first()) {
+    const rt::Wake wake = co_await place.wait(loop, deadline, &gone);
+    if (wake != rt::Wake::ready) co_return served() && false;
+  }
+  while (!turns.has_time(loop.now()) && !gone.requested()) co_await rt::next_batch(loop);
+  co_return served();
 }
 
 void TlsStream::stop_tls() {

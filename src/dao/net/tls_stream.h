@@ -13,32 +13,13 @@
 #include <string>
 #include <string_view>
 
+#include "dao/net/handshake_turns.h"
 #include "dao/net/socket_stream.h"
 #include "dao/net/tls_context.h"
 #include "dao/net/tls_facts.h"
 #include "dao/rt/task.h"
 
 namespace dao::net {
-
-// Handshakes cost much CPU: at most kPerBatch begin in one batch of the loop, so that a flood of them leaves the other
-// connections their share. One for each worker.
-class HandshakeTurns {
- public:
-  [[nodiscard]] bool take(Instant batch) {
-    if (batch != batch_) {
-      batch_ = batch;
-      taken_ = 0;
-    }
-    if (taken_ == kPerBatch) return false;
-    ++taken_;
-    return true;
-  }
-
- private:
-  static constexpr int kPerBatch = 8;
-  Instant batch_{};
-  int taken_ = 0;
-};
 
 class TlsStream final : public SocketStream {
  public:
@@ -54,7 +35,8 @@ class TlsStream final : public SocketStream {
   ~TlsStream() override;
 
   // The server's handshake. Nothing of TLS is held before the client has sent something; `context` must live until
-  // then, and what its callbacks refer to until the handshake is over. `cancel` ends the wait for the first byte.
+  // then, and what its callbacks refer to until the handshake is over. `cancel` ends the wait for the first byte. Each
+  // step waits for its turn; a client that has left meanwhile costs no step.
   // Errors: origin client; tls_protocol, tls_certificate, tls_alert, closed, reset, timeout_head, or cancelled.
   rt::Task<Result<>> accept(rt::Loop& loop, SSL_CTX* context, HandshakeTurns& turns, Instant deadline,
                             rt::Cancel* cancel);
@@ -90,6 +72,8 @@ class TlsStream final : public SocketStream {
   static constexpr int kQuietCalls = 16;
 
   bool begin(SSL_CTX* context, bool server);
+  // True: now. False: the time is up, or the client is gone.
+  rt::Task<bool> wait_turn(rt::Loop& loop, HandshakeTurns& turns, Instant deadline);
   // ok: the handshake is over.
   IoResult step_handshake();
   void note_facts(bool server);

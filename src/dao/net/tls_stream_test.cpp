@@ -509,15 +509,6 @@ TEST_F(TlsStreamTest, APeerThatOnlySendsKeyUpdatesIsCutOff) {
   close(fd);
 }
 
-TEST(HandshakeTurns, AreGivenBackWithTheNextBatch) {
-  HandshakeTurns turns;
-  int taken = 0;
-  while (turns.take(Instant(std::chrono::seconds(1)))) ++taken;
-  EXPECT_EQ(taken, 8);
-  EXPECT_FALSE(turns.take(Instant(std::chrono::seconds(1))));
-  EXPECT_TRUE(turns.take(Instant(std::chrono::seconds(2))));
-}
-
 TEST(TlsClientContextTest, FilesThatCannotBeUsedAreNamed) {
   const auto no_ca = TlsClientContext::make({.server_name = "a", .ca_file = "/nonexistent/ca.pem"});
   ASSERT_FALSE(no_ca);

@@ -36,6 +36,8 @@ void Loop::spawn(Task<> task) {
 }
 
 void Loop::run_ready() {
+  ready_.insert(ready_.end(), next_ready_.begin(), next_ready_.end());
+  next_ready_.clear();
   while (!ready_.empty()) {
     running_.swap(ready_);
     for (const std::coroutine_handle<> handle : running_) handle.resume();

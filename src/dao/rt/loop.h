@@ -34,6 +34,9 @@ class Loop {
   // Resumes `ready` in this batch, after what is already queued. Never resumes it inside the call.
   void schedule(std::coroutine_handle<> ready) { ready_.push_back(ready); }
 
+  // Resumes it in the next batch, after the events that have come by then; the loop does not sleep before.
+  void schedule_next(std::coroutine_handle<> ready) { next_ready_.push_back(ready); }
+
   // Starts a task that nobody awaits; it is counted until it ends.
   void spawn(Task<> task);
   // Tasks spawned and not ended.
@@ -49,7 +52,7 @@ class Loop {
     now_ = clock_.now();
     if (now_ - wall_read_ >= kWallRefresh) read_wall_clock();
   }
-  [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
+  [[nodiscard]] bool has_ready() const { return !ready_.empty() || !next_ready_.empty(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
   void stopped() { stopping_ = false; }  // run() may be called again
 
@@ -67,9 +70,21 @@ class Loop {
   TimerWheel timers_;
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;
+  std::vector<std::coroutine_handle<>> next_ready_;
   std::size_t live_tasks_ = 0;
   bool stopping_ = false;
 };
+
+// co_await next_batch(loop): lets everybody else have a turn first.
+struct NextBatch {
+  Loop& loop;
+  [[nodiscard]] static bool await_ready() { return false; }
+  void await_suspend(std::coroutine_handle<> handle) const { loop.schedule_next(handle); }
+  static void await_resume() {}
+};
+[[nodiscard]] inline NextBatch next_batch(Loop& loop) {
+  return {loop};
+}
 
 // Runs tasks in virtual time: when nothing is ready, the clock jumps to the next timer. Deterministic.
 class VirtualLoop final : public Loop {
