@@ -167,7 +167,7 @@ void Acceptor::pause() {
 
 void Acceptor::on_events(std::uint32_t) {
   // Bounded, so that a flood of connections leaves the established ones their share of the worker.
-  constexpr int kAcceptsPerBatch = 64;
+  constexpr int kAcceptsPerBatch = 16;
   if (fd_ >= 0) accept_all(kAcceptsPerBatch);
 }
 

@@ -3,8 +3,8 @@ times are those of the server and not of the test.
 
     python3 bystander.py HOST PORT tls|plain
 
-For each line on its standard input (seconds) it asks for that long and prints the times it has waited, in seconds, as
-JSON. Anything but a 200 ends it with an error.
+For each line on its standard input (a number of requests) it asks that often, and prints how many seconds it waited for
+each answer, as JSON. Anything but a 200 ends it with an error.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-PAUSE = 0.002  # between requests: a client that waits its turn, not a load of its own
+PAUSE = 0.001  # between requests: a client that waits its turn, not a load of its own
 
 
 def _main(host: str, port: int, kind: str) -> None:
@@ -30,8 +32,7 @@ def _main(host: str, port: int, kind: str) -> None:
         connection = tls.wrap_socket(connection)
     for line in sys.stdin:
         waited = []
-        end = time.monotonic() + float(line)
-        while time.monotonic() < end:
+        for _ in range(int(line)):
             begin = time.perf_counter()
             connection.sendall(REQUEST)
             answer = connection.recv(65536)
@@ -41,10 +42,19 @@ def _main(host: str, port: int, kind: str) -> None:
         print(json.dumps(waited), flush=True)
 
 
+@dataclass
+class Waited:
+    """In seconds."""
+
+    median: float
+    p99: float
+
+
 class Bystander:
     def __init__(self, address: tuple[str, int], *, tls: bool = False):
+        arguments = [address[0], str(address[1]), "tls" if tls else "plain"]
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), address[0], str(address[1]), "tls" if tls else "plain"],
+            [sys.executable, str(Path(__file__)), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,16 +66,16 @@ class Bystander:
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.wait(30)
+        self._process.stdout.close()  # type: ignore[union-attr]
 
-    def p99(self, seconds: float) -> float:
-        """Of what it has waited for answers, in that time."""
-        self._process.stdin.write(f"{seconds}\n")  # type: ignore[union-attr]
+    def ask(self, count: int) -> Waited:
+        """What that many requests have waited for."""
+        self._process.stdin.write(f"{count}\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         line = self._process.stdout.readline()  # type: ignore[union-attr]
         assert line, f"the other client was not served (exit {self._process.wait()})"
         waited = sorted(json.loads(line))
-        assert len(waited) >= 50, f"only {len(waited)} answers in {seconds} s"
-        return waited[len(waited) * 99 // 100]
+        return Waited(statistics.median(waited), waited[len(waited) * 99 // 100])
 
 
 if __name__ == "__main__":
