@@ -75,7 +75,9 @@ def ask_at_once(dao: Dao, count: int, meanwhile: Callable[[], None]) -> list[int
 
 def test_http2_is_agreed_on(start_dao: StartDao, backend: H2Origin, authority: Authority) -> None:
     body = bytes(range(256)) * 4000
-    backend.at_end["/echo"] = lambda connection, request: connection.answer(request.stream, b"got %d" % len(request.body))
+    backend.at_end["/echo"] = lambda connection, request: connection.answer(
+        request.stream, b"got %d" % len(request.body)
+    )
     dao = start_dao(https_config(backend.url, authority))
     with RawClient(dao.address) as client:
         for _ in range(3):
@@ -201,8 +203,8 @@ def test_a_websocket_takes_a_connection_of_http1(start_dao: StartDao, backend: H
         while b"\r\n\r\n" not in head:
             head += sock.recv(65536)
         heads.append(head)
-        key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-        sock.sendall(answer(key))
+        lines = [line.split(b": ") for line in head.split(b"\r\n") if b": " in line]
+        sock.sendall(answer(next(value for name, value in lines if name.lower() == b"sec-websocket-key")))
         while data := sock.recv(65536):
             unmasked = bytes(byte ^ data[2 + i % 4] for i, byte in enumerate(data[6:]))
             sock.sendall(data[:1] + bytes([data[1] & 0x7F]) + unmasked)
@@ -291,7 +293,8 @@ def channel(start_dao: StartDao, authority: Authority) -> Iterator[grpc.Channel]
     config = https_config(f"https://127.0.0.1:{port}", authority)
     config["server"].update(tls_cert=str(ours.cert), tls_key=str(ours.key))
     dao = start_dao(config)
-    channel = grpc.secure_channel("{}:{}".format(*dao.address), grpc.ssl_channel_credentials(authority.cert.read_bytes()))
+    trusting = grpc.ssl_channel_credentials(authority.cert.read_bytes())
+    channel = grpc.secure_channel("{}:{}".format(*dao.address), trusting)
     yield channel
     channel.close()
     server.stop(0).wait()

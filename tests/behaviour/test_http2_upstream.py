@@ -183,6 +183,23 @@ HOSTILE = dict(
         ("continuation", frame(1, 0, 1, b"\x88") + frame(9, 0, 1, b"\x00\x01x\x01y") * 5000),
         ("hpack-bomb", frame(1, 5, 1, b"\x88\x40\x01x\x7f\x81\x1e" + b"v" * 4000 + b"\xbe" * 10_000)),
         ("push", frame(5, 4, 1, b"\0\0\0\2\x82\x84\x87")),
+        ("push-enabled", frame(4, 0, 0, b"\0\2\0\0\0\1")),
+        ("window-too-large", frame(4, 0, 0, b"\0\4\x80\0\0\0")),
+        ("ping-of-seven-bytes", frame(6, 0, 0, b"1234567")),
+        ("answer-on-no-stream", frame(1, 5, 99, b"\x88")),
+        ("continuation-of-nothing", frame(9, 4, 1, b"\x88")),
+        ("window-overflow", frame(8, 0, 0, b"\x7f\xff\xff\xff")),
+        ("goaway-that-takes-back", frame(7, 0, 0, b"\0\0\0\1" + bytes(4)) + frame(7, 0, 0, b"\0\0\0\5" + bytes(4))),
+        ("broken-hpack", frame(1, 5, 1, b"\x88\xfe")),
+        ("upper-case", frame(1, 5, 1, b"\x88\0\3X-A\1y")),
+        ("line-end", frame(1, 5, 1, b"\x88\0\1x\7y\r\nz: 1")),
+        ("no-status", frame(1, 5, 1, b"\0\1x\1y")),
+        ("status-101", frame(1, 4, 1, b"\x08\x03101")),
+        ("status-099", frame(1, 5, 1, b"\x08\x03099")),
+        ("connection", frame(1, 5, 1, b"\x88\0\nconnection\5close")),
+        ("unknown-frames", frame(0x42, 0, 0, b"x") * 5000),
+        ("goaway-flood", frame(7, 0, 0, b"\x7f\xff\xff\xff" + bytes(4)) * 5000),
+        ("interim-flood", frame(1, 4, 1, b"\x08\x03103") * 100),
         ("not-http2", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
     ]
 )
@@ -196,6 +213,53 @@ def test_hostile_backend(start_dao, backend: H2Origin, name: str) -> None:
     response = ask(dao, get("/hostile"))
     assert response.status == 502, (name, response)
     expect_ok(ask(dao, get("/after")))
+    backend.stop()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(0, 0, 1) * 5000,
+        frame(0, 0, 1, b"x") + frame(1, 5, 1, b"\x88"),
+        frame(0, 0, 1, b"x") + frame(6, 0, 1, b"12345678"),
+        frame(0, 0, 1, b"x" * 16384) * 40,
+    ],
+    ids=["empty-data", "status-in-trailers", "ping-on-a-stream", "beyond-the-window"],
+)
+def test_hostile_within_the_body(start_dao, backend: H2Origin, frames: bytes) -> None:
+    """The answer has begun: it is cut so that the client sees it."""
+    backend.at_end["/hostile"] = lambda connection, _: connection.raw(frame(1, 4, 1, b"\x88") + frames)
+    dao = start(start_dao, backend)
+    with RawClient(dao.address) as client:
+        client.send(get("/hostile"))
+        client.expect_ended()
+        received = client.reader.buffered
+    assert received.startswith(b"HTTP/1.1 200") and not received.endswith(b"0\r\n\r\n")
+    expect_ok(ask(dao, get("/after")))
+    backend.stop()
+
+
+def test_a_hostile_backend_hurts_no_other(start_dao, backend: H2Origin) -> None:
+    """Exchanges over connections to another upstream go on while one backend floods."""
+    with H2Origin() as good:
+        held: list[tuple[H2Connection, H2Request]] = []
+        good.at_end["/held"] = lambda connection, request: held.append((connection, request))
+        config = simple_config(good.url, proxy=NO_RETRIES)
+        config["routes"]["rule"].insert(  # type: ignore[index]
+            0,
+            {"name": "bad", "match": {"path_prefix": "/bad/"}, "upstreams": [{"name": "bad", "url": backend.url}]},
+        )
+        dao = start_dao(config)
+        with RawClient(dao.address) as waiting:
+            waiting.send(get("/held"))
+            deadline.wait_until(lambda: held, "the good backend to be asked")
+            for name in ("ping", "settings", "unknown-frames", "goaway-flood", "push", "broken-hpack"):
+                frames = HOSTILE[name]
+                backend.at_end["/bad/" + name] = lambda connection, _, frames=frames: connection.raw(frames)
+                assert ask(dao, get("/bad/" + name)).status == 502
+                expect_ok(ask(dao, get("/good")))
+            held[0][0].answer(held[0][1].stream)
+            expect_ok(waiting.response())
     backend.stop()
 
 

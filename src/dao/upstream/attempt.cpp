@@ -139,6 +139,7 @@ rt::Task<Result<>> Attempt::send(Pool::Lease& lease) {
   if (lease.unsettled()) {
     auto settling = pool_.settle(lease, connecting, &in_.cancel);
     sent = co_await std::move(settling);
+    outcome_.reused = lease.reused();
   }
   if (sent) {
     auto sending =

@@ -647,6 +647,7 @@ struct Hostile {
   const char* name;
   std::string frames;
   ErrorKind kind;
+  bool others_go_on = false;  // a stream error (RFC 9113 section 5.4.2), not one of the connection
 };
 void PrintTo(const Hostile& hostile, std::ostream* out) {
   *out << hostile.name;
@@ -672,11 +673,21 @@ class HostileBackendTest : public ClientSessionTest, public testing::WithParamIn
 TEST_P(HostileBackendTest, FailsTheExchangeWithinBounds) {
   connect(1 << 22);
   const auto stream = request(kGet);
+  const auto other = request(kGet);
   loop.run_for(Nanoseconds::zero());
   const iovec piece = h1::piece_of(std::string_view{GetParam().frames});
   ASSERT_EQ(backend->try_write({&piece, 1}).bytes, GetParam().frames.size());
   loop.run_for(Nanoseconds::zero());
   EXPECT_LE(pool.in_use(), kStreamWindow + 3 * 65536);
+  EXPECT_EQ(session->usable(), GetParam().others_go_on);
+  EXPECT_EQ(session->ended(), !GetParam().others_go_on) << "a connection that is broken is closed at once";
+  if (GetParam().others_go_on) {
+    raw(frame(NGHTTP2_HEADERS, 5, 3, kStatus200));
+    EXPECT_TRUE(read_head(*other));
+    EXPECT_EQ(head.status, 200);
+  } else {
+    EXPECT_EQ(head_error(*other).kind, ErrorKind::malformed);
+  }
   Result<> read = read_head(*stream);
   if (read && head.status < 200) read = read_head(*stream);
   if (read) {
@@ -698,36 +709,36 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"push", kSettings + frame(NGHTTP2_PUSH_PROMISE, 4, 1, std::string("\0\0\0\2", 4) + "\x82\x84\x87"),
                 ErrorKind::malformed},
         Hostile{"data_before_head", kSettings + frame(NGHTTP2_DATA, 1, 1, "x"), ErrorKind::malformed},
-        Hostile{"no_status", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal("x", "y")), ErrorKind::malformed},
+        Hostile{"no_status", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal("x", "y")), ErrorKind::malformed, true},
         Hostile{"upper_case", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("X-A", "y")),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"line_end_in_a_value",
                 kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("x", "y\r\nz: 1")),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"space_around_a_value",
                 kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("x", " y")),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"connection_field",
                 kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("connection", "close")),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{
             "transfer_encoding",
             kSettings + frame(NGHTTP2_HEADERS, 4, 1, std::string(kStatus200) + literal("transfer-encoding", "chunked")),
-            ErrorKind::malformed},
+            ErrorKind::malformed, true},
         Hostile{"more_than_announced",
                 kSettings + frame(NGHTTP2_HEADERS, 4, 1, std::string(kStatus200) + literal("content-length", "1")) +
                     frame(NGHTTP2_DATA, 1, 1, "xx"),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"less_than_announced",
                 kSettings + frame(NGHTTP2_HEADERS, 4, 1, std::string(kStatus200) + literal("content-length", "3")) +
                     frame(NGHTTP2_DATA, 1, 1, "xx"),
-                ErrorKind::malformed},
-        Hostile{"status_101", kSettings + frame(NGHTTP2_HEADERS, 4, 1, literal(":status", "101")),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
+        Hostile{"status_101", kSettings + frame(NGHTTP2_HEADERS, 4, 1, literal(":status", "101")), ErrorKind::malformed,
+                true},
         Hostile{"pseudo_field_in_trailers", kSettings + kHead + frame(NGHTTP2_HEADERS, 5, 1, kStatus200),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"beyond_the_window", kSettings + kHead + repeat(frame(NGHTTP2_DATA, 0, 1, std::string(16384, 'x')), 17),
-                ErrorKind::malformed},
+                ErrorKind::malformed, true},
         Hostile{"frame_too_large", kSettings + kHead + frame(NGHTTP2_DATA, 0, 1, std::string(16385, 'x')),
                 ErrorKind::malformed},
         Hostile{"window_overflow", kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 0, std::string("\x7f\xff\xff\xff", 4)),
@@ -753,14 +764,252 @@ INSTANTIATE_TEST_SUITE_P(
                     repeat(frame(NGHTTP2_CONTINUATION, 0, 1, literal("x", "y")), 2000),
                 ErrorKind::malformed},
         Hostile{"interim_flood", kSettings + repeat(frame(NGHTTP2_HEADERS, 4, 1, literal(":status", "103")), 100),
+                ErrorKind::malformed, true},
+        // RFC 9113 section 4.2, 4.3: sizes and compression.
+        Hostile{"ping_of_seven_bytes", kSettings + frame(NGHTTP2_PING, 0, 0, "1234567"), ErrorKind::malformed},
+        Hostile{"settings_of_five_bytes", frame(NGHTTP2_SETTINGS, 0, 0, "12345"), ErrorKind::malformed},
+        Hostile{"acknowledgement_with_settings", kSettings + frame(NGHTTP2_SETTINGS, 1, 0, std::string(6, '\0')),
                 ErrorKind::malformed},
+        Hostile{"reset_of_three_bytes", kSettings + frame(NGHTTP2_RST_STREAM, 0, 1, "123"), ErrorKind::malformed},
+        Hostile{"window_update_of_five_bytes", kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 0, "12345"),
+                ErrorKind::malformed},
+        Hostile{"goaway_of_seven_bytes", kSettings + frame(NGHTTP2_GOAWAY, 0, 0, "1234567"), ErrorKind::malformed},
+        Hostile{"index_of_nothing", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + '\xfe'),
+                ErrorKind::malformed},
+        Hostile{"index_zero", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + '\x80'),
+                ErrorKind::malformed},
+        Hostile{"string_that_is_cut",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1,
+                                  std::string("\0\x05"
+                                              "abc",
+                                              5)),
+                ErrorKind::malformed},
+        Hostile{"table_larger_than_allowed",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, "\x3f\xe2\x1f" + std::string(kStatus200)),
+                ErrorKind::malformed},
+        Hostile{"end_of_string_in_huffman",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string("\0\x84\xff\xff\xff\xff\0", 7)),
+                ErrorKind::malformed},
+        // Section 5.1, 6: frames on wrong streams.
+        Hostile{"data_on_the_connection", kSettings + frame(NGHTTP2_DATA, 0, 0, "x"), ErrorKind::malformed},
+        Hostile{"data_on_an_idle_stream", kSettings + frame(NGHTTP2_DATA, 0, 99, "x"), ErrorKind::malformed},
+        Hostile{"data_on_a_stream_of_the_server", kSettings + frame(NGHTTP2_DATA, 0, 2, "x"), ErrorKind::malformed},
+        Hostile{"headers_on_the_connection", kSettings + frame(NGHTTP2_HEADERS, 5, 0, kStatus200),
+                ErrorKind::malformed},
+        Hostile{"headers_on_an_idle_stream", kSettings + frame(NGHTTP2_HEADERS, 5, 99, kStatus200),
+                ErrorKind::malformed},
+        Hostile{"headers_on_a_stream_of_the_server", kSettings + frame(NGHTTP2_HEADERS, 5, 2, kStatus200),
+                ErrorKind::malformed},
+        Hostile{"priority_on_the_connection", kSettings + frame(NGHTTP2_PRIORITY, 0, 0, std::string("\0\0\0\3\0", 5)),
+                ErrorKind::malformed},
+        Hostile{"reset_of_the_connection", kSettings + frame(NGHTTP2_RST_STREAM, 0, 0, std::string(4, '\0')),
+                ErrorKind::malformed},
+        Hostile{"settings_on_a_stream", kSettings + frame(NGHTTP2_SETTINGS, 0, 1), ErrorKind::malformed},
+        Hostile{"ping_on_a_stream", kSettings + frame(NGHTTP2_PING, 0, 1, "12345678"), ErrorKind::malformed},
+        Hostile{"goaway_on_a_stream", kSettings + frame(NGHTTP2_GOAWAY, 0, 1, std::string(8, '\0')),
+                ErrorKind::malformed},
+        Hostile{"window_update_on_an_idle_stream",
+                kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 99, std::string("\0\0\0\1", 4)), ErrorKind::malformed},
+        Hostile{"continuation_of_nothing", kSettings + frame(NGHTTP2_CONTINUATION, 4, 1, kStatus200),
+                ErrorKind::malformed},
+        Hostile{"continuation_of_another_stream",
+                kSettings + frame(NGHTTP2_HEADERS, 1, 1, kStatus200) + frame(NGHTTP2_CONTINUATION, 4, 3, ""),
+                ErrorKind::malformed},
+        Hostile{"frame_within_a_header_block",
+                kSettings + frame(NGHTTP2_HEADERS, 1, 1, kStatus200) + frame(NGHTTP2_PING, 0, 0, "12345678"),
+                ErrorKind::malformed},
+        Hostile{"more_padding_than_data", kSettings + kHead + frame(NGHTTP2_DATA, 8, 1, "\x05x"), ErrorKind::malformed},
+        Hostile{"more_padding_than_headers", kSettings + frame(NGHTTP2_HEADERS, 12, 1, "\x05\x88"),
+                ErrorKind::malformed},
+        // Section 6.5.2: settings.
+        Hostile{"push_enabled_by_the_server", frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\2\0\0\0\1", 6)),
+                ErrorKind::malformed},
+        Hostile{"push_neither_on_nor_off", frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\2\0\0\0\2", 6)),
+                ErrorKind::malformed},
+        Hostile{"window_too_large", frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\4\x80\0\0\0", 6)),
+                ErrorKind::malformed},
+        Hostile{"frame_size_too_small", frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\5\0\0\x3f\xff", 6)),
+                ErrorKind::malformed},
+        Hostile{"frame_size_too_large", frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\5\1\0\0\0", 6)),
+                ErrorKind::malformed},
+        // RFC 9113 section 6.9.2 asks for the end of the connection; nghttp2 ends the streams concerned.
+        Hostile{"window_that_overflows_by_a_setting",
+                kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 1, std::string("\0\0\0\1", 4)) +
+                    frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\4\x7f\xff\xff\xff", 6)),
+                ErrorKind::malformed, true},
+        // Section 6.8, 6.9.
+        Hostile{"goaway_that_takes_back",
+                kSettings + frame(NGHTTP2_GOAWAY, 0, 0, std::string("\0\0\0\3\0\0\0\0", 8)) +
+                    frame(NGHTTP2_GOAWAY, 0, 0, std::string("\0\0\0\5\0\0\0\0", 8)),
+                ErrorKind::malformed},
+        Hostile{"goaway_for_a_stream_of_the_server",
+                kSettings + frame(NGHTTP2_GOAWAY, 0, 0, std::string("\0\0\0\4\0\0\0\0", 8)), ErrorKind::malformed},
+        Hostile{"window_update_of_zero_for_a_stream",
+                kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 1, std::string(4, '\0')), ErrorKind::malformed},
+        Hostile{"window_overflow_of_a_stream",
+                kSettings + frame(NGHTTP2_WINDOW_UPDATE, 0, 1, std::string("\x7f\xff\xff\xff", 4)),
+                ErrorKind::malformed, true},
+        // Section 8: messages.
+        Hostile{"two_statuses", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + '\x89'),
+                ErrorKind::malformed, true},
+        Hostile{"status_after_a_field",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal("x", "y") + std::string(kStatus200)),
+                ErrorKind::malformed, true},
+        Hostile{"pseudo_field_of_a_request",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal(":path", "/")),
+                ErrorKind::malformed, true},
+        Hostile{"pseudo_field_unknown",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal(":x", "y")),
+                ErrorKind::malformed, true},
+        Hostile{"status_of_two_digits", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "20")),
+                ErrorKind::malformed, true},
+        Hostile{"status_of_letters", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "2x0")),
+                ErrorKind::malformed, true},
+        Hostile{"status_below_100", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "099")),
+                ErrorKind::malformed, true},
+        Hostile{"name_empty", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("", "y")),
+                ErrorKind::malformed, true},
+        Hostile{"name_with_a_space",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("a b", "y")),
+                ErrorKind::malformed, true},
+        Hostile{"null_in_a_value",
+                kSettings +
+                    frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("x", std::string_view("a\0b", 3))),
+                ErrorKind::malformed, true},
+        Hostile{"keep_alive",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("keep-alive", "timeout=5")),
+                ErrorKind::malformed, true},
+        Hostile{"proxy_connection",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("proxy-connection", "x")),
+                ErrorKind::malformed, true},
+        Hostile{"upgrade",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("upgrade", "h2c")),
+                ErrorKind::malformed, true},
+        Hostile{"content_length_of_letters",
+                kSettings + frame(NGHTTP2_HEADERS, 4, 1, std::string(kStatus200) + literal("content-length", "2x")),
+                ErrorKind::malformed, true},
+        Hostile{"content_length_with_a_sign",
+                kSettings + frame(NGHTTP2_HEADERS, 4, 1, std::string(kStatus200) + literal("content-length", "+2")),
+                ErrorKind::malformed, true},
+        Hostile{"two_content_lengths",
+                kSettings +
+                    frame(NGHTTP2_HEADERS, 4, 1,
+                          std::string(kStatus200) + literal("content-length", "2") + literal("content-length", "3")),
+                ErrorKind::malformed, true},
+        Hostile{"length_of_no_body",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("content-length", "3")),
+                ErrorKind::malformed, true},
+        Hostile{"end_within_interim_responses", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "103")),
+                ErrorKind::malformed, true},
+        Hostile{"data_within_interim_responses",
+                kSettings + frame(NGHTTP2_HEADERS, 4, 1, literal(":status", "103")) + frame(NGHTTP2_DATA, 1, 1, "x"),
+                ErrorKind::malformed, true},
+        Hostile{"trailers_that_do_not_end", kSettings + kHead + frame(NGHTTP2_HEADERS, 4, 1, literal("x", "y")),
+                ErrorKind::malformed, true},
+        Hostile{"connection_field_in_trailers",
+                kSettings + kHead + frame(NGHTTP2_HEADERS, 5, 1, literal("connection", "close")), ErrorKind::malformed,
+                true},
+        Hostile{"line_end_in_trailers", kSettings + kHead + frame(NGHTTP2_HEADERS, 5, 1, literal("x", "y\nz: 1")),
+                ErrorKind::malformed, true},
+        // Section 10.5: floods.
+        Hostile{"ping_answer_flood", kSettings + repeat(frame(NGHTTP2_PING, 1, 0, "12345678"), 5000),
+                ErrorKind::malformed},
+        Hostile{"settings_answer_flood", kSettings + repeat(frame(NGHTTP2_SETTINGS, 1, 0), 5000), ErrorKind::malformed},
+        Hostile{"goaway_flood",
+                kSettings + repeat(frame(NGHTTP2_GOAWAY, 0, 0, std::string("\x7f\xff\xff\xff\0\0\0\0", 8)), 5000),
+                ErrorKind::malformed},
+        Hostile{
+            "empty_continuation_flood",
+            kSettings + frame(NGHTTP2_HEADERS, 0, 1, kStatus200) + repeat(frame(NGHTTP2_CONTINUATION, 0, 1), 20'000),
+            ErrorKind::malformed},
+        Hostile{"continuation_flood_on_no_stream",
+                kSettings + frame(NGHTTP2_RST_STREAM, 0, 1, std::string("\0\0\0\2", 4)) +
+                    frame(NGHTTP2_HEADERS, 0, 1, kStatus200) +
+                    repeat(frame(NGHTTP2_CONTINUATION, 0, 1, literal("x", "y")), 20'000),
+                ErrorKind::stream_reset},
+        Hostile{"fields_flood",
+                kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + repeat(literal("x", "y"), 1500)),
+                ErrorKind::head_too_large, true},
+        Hostile{"trailers_flood", kSettings + kHead + frame(NGHTTP2_HEADERS, 5, 1, repeat(literal("x", "y"), 1500)),
+                ErrorKind::malformed, true},
         // One large field in the table, then named again and again: a byte each.
         Hostile{"hpack_bomb",
                 kSettings + frame(NGHTTP2_HEADERS, 5, 1,
                                   std::string(kStatus200) + '\x40' + '\x01' + 'x' + "\x7f\x81\x1e" +
                                       std::string(4000, 'v') + std::string(10'000, '\xbe')),
-                ErrorKind::head_too_large}),
+                ErrorKind::head_too_large, true}),
     [](const auto& info) { return info.param.name; });
+
+// What looks odd and must be borne.
+TEST_F(ClientSessionTest, BearsWhatTheProtocolLetsABackendDo) {
+  connect();
+  const auto stream = request(kGet);
+  raw(frame(NGHTTP2_SETTINGS, 0, 0,
+            std::string("\0\x63\0\0\0\7"
+                        "\0\2\0\0\0\0",
+                        12)));  // unknown; push off
+  raw(frame(0x42, 0xff, 1, "unknown"));
+  raw(frame(NGHTTP2_PING, 1, 0, "unasked!"));
+  raw(frame(NGHTTP2_PRIORITY, 0, 7, std::string("\0\0\0\3\0", 5)));
+  raw(frame(NGHTTP2_GOAWAY, 0, 0, std::string("\x7f\xff\xff\xff\0\0\0\0", 8)));
+  raw(frame(NGHTTP2_HEADERS, 12, 1, "\x02" + std::string(kStatus200) + std::string(2, '\0')));
+  raw(frame(NGHTTP2_GOAWAY, 0, 0, std::string("\0\0\0\1\0\0\0\0", 8)));
+  raw(frame(NGHTTP2_DATA, 8, 1,
+            std::string("\x03"
+                        "body\0\0\0",
+                        8)));
+  raw(frame(NGHTTP2_DATA, 0, 1));
+  raw(frame(NGHTTP2_HEADERS, 5, 1, literal("x-sum", "9")) + frame(NGHTTP2_RST_STREAM, 0, 1, std::string(4, '\0')) +
+      frame(NGHTTP2_WINDOW_UPDATE, 0, 1, std::string("\0\0\0\1", 4)));
+  ASSERT_TRUE(read_head(*stream));
+  EXPECT_EQ(read_body(*stream).value(), "body");
+  ASSERT_EQ(stream->trailers().size(), 1U);
+  EXPECT_EQ(stream->trailers()[0].value, "9");
+}
+
+TEST_F(ClientSessionTest, DataForAnExchangeThatWasCalledOffIsDroppedAndPaidBack) {
+  connect();
+  auto stream = request(kGet);
+  const auto other = request(kGet);
+  loop.run_for(Nanoseconds::zero());
+  raw(kSettings + kHead);
+  stream.reset();
+  // More than the connection's window, in steps that stay within what is given back.
+  for (int i = 0; i < 200; ++i) {
+    raw(frame(NGHTTP2_DATA, 0, 1, std::string(16384, 'x')));
+    char taken[4096];
+    while (backend->try_read(taken).status == net::IoStatus::ok) loop.run_for(Nanoseconds::zero());
+    ASSERT_FALSE(session->ended()) << i;
+  }
+  EXPECT_EQ(pool.in_use(), 0U);
+  raw(frame(NGHTTP2_HEADERS, 5, 3, kStatus200));
+  EXPECT_TRUE(read_head(*other));
+}
+
+TEST_F(ClientSessionTest, AnAnswerThatIsCompleteStandsWhateverFollows) {
+  connect();
+  const auto stream = request(kGet);
+  loop.run_for(Nanoseconds::zero());
+  raw(kSettings + kHead + frame(NGHTTP2_DATA, 1, 1, "whole") + frame(NGHTTP2_DATA, 1, 1, "more"));
+  ASSERT_TRUE(read_head(*stream));
+  EXPECT_EQ(read_body(*stream).value(), "whole");
+}
+
+TEST_F(ClientSessionTest, AGoawayTakesNothingOfWhatWasAnswered) {
+  connect();
+  const auto answered = request(kGet);
+  const auto begun = request(kGet);
+  const auto left_out = request(kGet);
+  loop.run_for(Nanoseconds::zero());
+  raw(kSettings + frame(NGHTTP2_HEADERS, 5, 1, kStatus200) + frame(NGHTTP2_HEADERS, 4, 3, kStatus200) +
+      frame(NGHTTP2_GOAWAY, 0, 0, std::string("\0\0\0\0\0\0\0\2", 8)));
+  EXPECT_TRUE(read_head(*answered));
+  ASSERT_TRUE(read_head(*begun));
+  EXPECT_EQ(read_body(*begun).error().kind, ErrorKind::incomplete) << "not to be asked again: some of it came";
+  const Error error = head_error(*left_out);
+  EXPECT_EQ(error.kind, ErrorKind::closed);
+  EXPECT_EQ(error.sent, Sent::nothing);
+}
 
 }  // namespace
 }  // namespace dao::http::h2

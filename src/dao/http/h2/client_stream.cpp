@@ -309,7 +309,9 @@ bool ClientStream::add_field(std::string_view name, std::string_view value) {
   if (name == ":status") {
     // nghttp2 lets three digits through only.
     section_.status = static_cast<std::uint16_t>((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
-    return true;
+    if (section_.status >= 100) return true;
+    fail(malformed("invalid :status (RFC 9110 15)"));
+    return false;
   }
   constexpr std::size_t kOverhead = 4;  // as a line of HTTP/1 would have, so that the limit means the same
   section_bytes_ += name.size() + value.size() + kOverhead;
