@@ -15,6 +15,7 @@ void RouteCounters::add(const RouteCounters& other) {
   request_bytes.add(other.request_bytes.value());
   response_bytes.add(other.response_bytes.value());
   duration.add(other.duration);
+  add_each(grpc_calls, other.grpc_calls);
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {
@@ -46,6 +47,7 @@ void WorkerCounters::add(const WorkerCounters& other) {
   websocket_bytes_from_client.add(other.websocket_bytes_from_client.value());
   websocket_bytes_from_backend.add(other.websocket_bytes_from_backend.value());
   add_each(websocket_ends, other.websocket_ends);
+  add_each(floods, other.floods);
   add_each(client_errors, other.client_errors);
   add_each(rejected, other.rejected);
 }

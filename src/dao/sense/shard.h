@@ -45,6 +45,14 @@ enum class WebSocketEnd : std::uint8_t {
 };
 inline constexpr std::size_t kWebSocketEnds = 8;
 
+// How gRPC calls ended, by their status codes 0 ... 16 (http/grpc_status.h) and, last, without one.
+inline constexpr std::size_t kGrpcStatuses = 18;
+inline constexpr std::uint8_t kNoGrpcStatus = 17;
+inline constexpr std::uint8_t kNotGrpc = 0xff;  // a request of another kind
+
+// Kinds of floods over HTTP/2 (http/h2/flood.h).
+inline constexpr std::size_t kFloodKinds = 10;
+
 // One exchange with a client, when its last byte is out or it was given up.
 struct FinishedRequest {
   std::uint32_t route = kNoRoute;
@@ -52,6 +60,7 @@ struct FinishedRequest {
   std::uint64_t request_bytes = 0;   // body, without framing
   std::uint64_t response_bytes = 0;  // body, without framing
   std::uint64_t duration_ns = 0;     // from the first byte of the request head to the end
+  std::uint8_t grpc_status = kNotGrpc;
 };
 
 // One try with one upstream.
@@ -69,6 +78,7 @@ struct alignas(64) RouteCounters {
   Counter request_bytes;
   Counter response_bytes;
   Histogram duration;
+  std::array<Counter, kGrpcStatuses> grpc_calls;
 
   void add(const RouteCounters& other);
 };
@@ -105,6 +115,7 @@ struct alignas(64) WorkerCounters {
   Counter tls_full;                                // handshakes that succeeded
   Counter tls_resumed;                             // the same, on a session from before
   std::array<Counter, kErrorKinds> tls_failures;   // handshakes that did not
+  std::array<Counter, kFloodKinds> floods;         // client connections ended for one
   std::array<Counter, kErrorKinds> client_errors;  // Origin::client: bad requests, limits, timeouts, lost clients
   std::array<Counter, kErrorKinds>
       rejected;  // Origin::us: refused by DAO itself (no route, no upstream, limits, draining)
@@ -123,6 +134,7 @@ class Shard {
     route.request_bytes.add(request.request_bytes);
     route.response_bytes.add(request.response_bytes);
     route.duration.record(request.duration_ns);
+    if (request.grpc_status < kGrpcStatuses) route.grpc_calls[request.grpc_status].add();
   }
   void record(const FinishedAttempt& attempt) {
     UpstreamCounters& upstream = upstreams_[attempt.upstream];

@@ -102,6 +102,7 @@ TEST(ShardTest, ShardsAddUp) {
     shard->worker().requests_active.subtract(1);
     shard->worker().tasks.set(7);
     shard->worker().retries_denied.add(5);
+    shard->worker().floods[3].add();
   }
   RouteCounters route;
   UpstreamCounters upstream;
@@ -130,6 +131,7 @@ TEST(ShardTest, ShardsAddUp) {
   EXPECT_EQ(worker.requests_active.value(), 2);
   EXPECT_EQ(worker.tasks.value(), 14);
   EXPECT_EQ(worker.retries_denied.value(), 10U);
+  EXPECT_EQ(worker.floods[3].value(), 2U);
   EXPECT_EQ(worker.client_errors[index_of(ErrorKind::reset)].value(), 2U);
   EXPECT_EQ(worker.rejected[index_of(ErrorKind::draining)].value(), 2U);
 }

@@ -29,17 +29,17 @@ rt::Task<Result<>> answer(http::Exchange& exchange, http::ResponseHead& response
   co_return sent;
 }
 
-rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
+rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
                                      const Error& error) {
   const ErrorAnswer what = answer_for(error);
   if (exchange.head_sent()) {
     exchange.abort();
-    co_return response.status;
+    co_return ErrorAnswered{.status = response.status, .grpc_status = {}};
   }
   constexpr std::uint16_t kClientGone = 499;
   if (what.status == kClientGone) {
     exchange.abort();
-    co_return what.status;
+    co_return ErrorAnswered{.status = what.status, .grpc_status = {}};
   }
   // What follows a request that was not understood cannot be understood either.
   if (error.origin == Origin::client) exchange.close_after();
@@ -56,13 +56,14 @@ rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchan
   // A gRPC client looks for the error where its own protocol has it: fields without a body ("Trailers-Only").
   if (is_grpc(exchange.request())) {
     constexpr std::uint16_t kOk = 200;
-    const std::string code = std::to_string(grpc_status_for(what.status));
+    const std::uint8_t grpc_status = grpc_status_for(what.status);
+    const std::string code = std::to_string(grpc_status);
     response.add("grpc-status", code);
     response.add("grpc-message", what.sentence);  // plain ASCII: nothing in it needs percent-encoding
     auto telling = answer(exchange, response, kOk, "application/grpc", {}, worker.date.at(worker.loop.wall_now()));
     const Result<> told = co_await std::move(telling);
     static_cast<void>(told);
-    co_return kOk;
+    co_return ErrorAnswered{.status = kOk, .grpc_status = grpc_status};
   }
   const http::Field* accept = exchange.request().find(http::FieldId::accept);
   const bool json = accept != nullptr && prefers_json(accept->value);
@@ -73,7 +74,7 @@ rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchan
       answer(exchange, response, what.status, json ? kProblem : kText, body, worker.date.at(worker.loop.wall_now()));
   const Result<> sent = co_await std::move(answering);
   static_cast<void>(sent);  // a client that went away meanwhile needs no answer
-  co_return what.status;
+  co_return ErrorAnswered{.status = what.status, .grpc_status = {}};
 }
 
 rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& exchange,

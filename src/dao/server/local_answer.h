@@ -1,6 +1,8 @@
 // Answers that DAO gives itself.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "dao/base/error.h"
@@ -10,10 +12,14 @@
 
 namespace dao::server {
 
+struct ErrorAnswered {
+  std::uint16_t status = 0;                 // that belongs into the log
+  std::optional<std::uint8_t> grpc_status;  // if the answer was one of gRPC
+};
+
 // Tells the client of the error, if there is still somebody and something to tell: nothing is sent when the client is
-// gone, and an answer that has already begun is aborted. Returns the status that belongs into the log. `response`: a
-// head to use, cleared here.
-rt::Task<std::uint16_t> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
+// gone, and an answer that has already begun is aborted. `response`: a head to use, cleared here.
+rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
                                      const Error& error);
 
 // A TRACE or OPTIONS whose Max-Forwards ends here (RFC 9110 sections 9.3.7 and 9.3.8).

@@ -42,9 +42,9 @@ class TotalTimeout : private rt::Timer {
 };
 
 // For the whole exchange; zero: no limit. A gRPC client says how long it waits.
-Nanoseconds time_for(const RequestHead& request, const config::ProxySettings& settings) {
+Nanoseconds time_for(const RequestHead& request, bool grpc, const config::ProxySettings& settings) {
   const Nanoseconds configured = settings.total_timeout;
-  if (!is_grpc(request)) return configured;
+  if (!grpc) return configured;
   const std::optional<Nanoseconds> asked = grpc_timeout(request);
   if (!asked) return configured;
   const Nanoseconds at_least = std::max(*asked, Nanoseconds(1));
@@ -212,8 +212,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (rejected != nullptr) {
     journal.failed(*rejected);
     auto refusing = answer_error(worker, exchange, response.head(), *rejected);
-    const std::uint16_t refused_with = co_await std::move(refusing);
-    journal.answered(refused_with);
+    const ErrorAnswered refused_with = co_await std::move(refusing);
+    journal.answered(refused_with.status, refused_with.grpc_status);
     co_return;
   }
 
@@ -262,8 +262,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (failure.kind != ErrorKind::none) {
     journal.failed(failure);
     auto refusing = answer_error(worker, exchange, response.head(), failure);
-    const std::uint16_t refused_with = co_await std::move(refusing);
-    journal.answered(refused_with);
+    const ErrorAnswered refused_with = co_await std::move(refusing);
+    journal.answered(refused_with.status, refused_with.grpc_status);
     co_return;
   }
 
@@ -277,8 +277,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
 
   const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
+  const bool grpc = is_grpc(request);
   rt::Cancel cancel;
-  TotalTimeout total(worker.loop, time_for(request, settings), cancel);
+  TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
   Candidates candidates(worker, worker.routes[*route_number]);
 
@@ -311,7 +312,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .date = worker.date.at(worker.loop.wall_now()),
                                            .base_path = worker.config->upstreams[*choice].url.base_path,
                                            .cancel = cancel,
-                                           .hold_back_5xx = may_retry && not_5xx},
+                                           .hold_back_5xx = may_retry && not_5xx,
+                                           .grpc = grpc},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
@@ -346,8 +348,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   journal.failed(failure);
   auto answering = answer_error(worker, exchange, response.head(), failure);
-  const std::uint16_t answered_with = co_await std::move(answering);
-  journal.answered(answered_with);
+  const ErrorAnswered answered_with = co_await std::move(answering);
+  journal.answered(answered_with.status, answered_with.grpc_status);
 }
 
 }  // namespace dao::server

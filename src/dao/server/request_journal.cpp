@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "dao/http/grpc_status.h"
 #include "dao/server/error_answer.h"
+#include "dao/server/grpc.h"
 #include "dao/telemetry/request_record.h"
 
 namespace dao::server {
@@ -27,7 +29,10 @@ std::uint64_t to_count(Nanoseconds value) {
 
 }  // namespace
 
-RequestJournal::RequestJournal(WorkerState& worker, http::Exchange& exchange) : worker_(worker), exchange_(exchange) {
+RequestJournal::RequestJournal(WorkerState& worker, http::Exchange& exchange)
+    : worker_(worker),
+      exchange_(exchange),
+      grpc_status_(is_grpc(exchange.request()) ? sense::kNoGrpcStatus : sense::kNotGrpc) {
   worker_.shard.worker().requests_active.add();
 }
 
@@ -41,8 +46,14 @@ void RequestJournal::attempted(std::uint32_t upstream, upstream::AttemptOutcome&
   if (outcome.error.origin == Origin::backend) finished.error = outcome.error.kind;
   finished.reused_connection = outcome.reused;
   finished.head_ns = to_count(outcome.head);
+  if (outcome.grpc_status) grpc_status_ = *outcome.grpc_status;
   worker_.shard.record(finished);
   last_ = std::move(outcome);
+}
+
+void RequestJournal::answered(std::uint16_t status, std::optional<std::uint8_t> grpc_status) {
+  status_ = status;
+  if (grpc_status) grpc_status_ = *grpc_status;
 }
 
 void RequestJournal::upgraded() {
@@ -63,6 +74,7 @@ void RequestJournal::count_request(Nanoseconds duration) {
   finished.request_bytes = exchange_.request_body_bytes();
   finished.response_bytes = exchange_.response_body_bytes();
   finished.duration_ns = to_count(duration);
+  finished.grpc_status = grpc_status_;
   worker_.shard.record(finished);
 }
 
@@ -86,6 +98,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.host = request.authority;
   record.protocol = protocol_name(request);
   record.status = status_;
+  if (grpc_status_ < http::kGrpcStatusNames.size()) record.grpc_status = http::kGrpcStatusNames[grpc_status_];
   record.request_bytes = tunnel_ ? tunnel_->from_client : exchange_.request_body_bytes();
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();

@@ -25,6 +25,8 @@ class RequestJournal {
   void matched(std::uint32_t route) { route_ = route; }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
+  // The same for an answer of DAO's own; `grpc_status` if it was one of gRPC.
+  void answered(std::uint16_t status, std::optional<std::uint8_t> grpc_status);
   // The client has got its 101: the request is over, the WebSocket begins. The log line comes when that ends.
   void upgraded();
   void tunnelled(const TunnelOutcome& outcome);
@@ -42,6 +44,7 @@ class RequestJournal {
   upstream::AttemptOutcome last_;
   std::uint32_t attempts_ = 0;
   std::uint16_t status_ = 0;
+  std::uint8_t grpc_status_;  // as in sense::FinishedRequest
   Error error_;
   std::optional<TunnelOutcome> tunnel_;
   bool counted_ = false;

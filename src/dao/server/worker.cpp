@@ -232,6 +232,7 @@ void Worker::client_left(const net::Peer& client) {
 }
 
 void Worker::flooded(http::h2::Flood flood, const net::Peer& peer) {
+  state_.shard.worker().floods[static_cast<std::size_t>(flood)].add();
   static log::RateLimit rate{1};
   log::warning(rate, "connection closed: flood", {{"kind", http::h2::name_of(flood)}, {"peer", peer.ip_text()}});
 }

@@ -222,6 +222,8 @@ constexpr std::tuple kFields{
     field<"protocol">([](const R& r) { return Text{r.protocol}; }, "Protocol of the request: `HTTP/1.1`."),
     field<"status">([](const R& r) { return Count{r.status}; },
                     "Status sent to the client; 499 if it was gone before one could be sent."),
+    field<"grpc_status">([](const R& r) { return Text{r.grpc_status}; },
+                         "How a gRPC call ended: the name of the status that the client got."),
     field<"request_bytes">([](const R& r) { return Count{r.request_bytes}; },
                            "Bytes of the request body, without framing."),
     field<"response_bytes">([](const R& r) { return Count{r.response_bytes}; },

@@ -11,6 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "dao/http/grpc_status.h"
+#include "dao/http/h2/flood.h"
+
 namespace dao::telemetry {
 namespace {
 
@@ -19,6 +22,9 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 using sense::RouteCounters;
 using sense::UpstreamCounters;
+
+static_assert(sense::kFloodKinds == http::h2::kFloods);
+static_assert(sense::kNoGrpcStatus == http::kGrpcStatusNames.size());
 
 struct Upstream {
   UpstreamCounters counters;
@@ -184,6 +190,27 @@ constexpr Metric kMetrics[] = {
      "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, limit for one "
      "client.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
+    {"dao_http2_floods_total", MetricType::Counter, "kind",
+     "HTTP/2 connections of clients ended because they flooded DAO, by what they sent too much of or made it send.",
+     [](const Sums& sums, Series& series) {
+       for (std::size_t i = 0; i < sense::kFloodKinds; ++i) {
+         series.value(sums.worker.floods[i].value(),
+                      {{"kind", std::string{http::h2::name_of(static_cast<http::h2::Flood>(i))}}});
+       }
+     }},
+    {"dao_grpc_calls_total", MetricType::Counter, "route, grpc_status",
+     "Of the requests, gRPC calls, by the status that the client got from the backend or from DAO; none: it got none, "
+     "or none that there is. A status is shown from its first call.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, route] : sums.routes) {
+         for (std::size_t i = 0; i < sense::kGrpcStatuses; ++i) {
+           if (route.grpc_calls[i].value() == 0) continue;
+           const std::string_view status = i == sense::kNoGrpcStatus ? "none" : http::kGrpcStatusNames[i];
+           series.value(route.grpc_calls[i].value(),
+                        {{"route", std::string{name}}, {"grpc_status", std::string{status}}});
+         }
+       }
+     }},
     // WebSockets
     {"dao_websockets", MetricType::Gauge, "", "WebSockets open now; each is an attempt under way, and not a request.",
      [](const Sums& sums, Series& series) { series.value(sums.worker.websockets.value()); }},

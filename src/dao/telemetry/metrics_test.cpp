@@ -28,7 +28,7 @@ struct Exposition {
 };
 
 Exposition parse(const std::string& text) {
-  static const std::regex kSample(R"re(([a-z_]+)(\{([a-z_]+="([^"\\]|\\.)*",?)+\})? (\S+))re");
+  static const std::regex kSample(R"re(([a-z0-9_]+)(\{([a-z_]+="([^"\\]|\\.)*",?)+\})? (\S+))re");
   Exposition result;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -178,6 +178,26 @@ TEST_F(MetricsTest, WorkerFiguresAreSummed) {
   EXPECT_EQ(value("dao_retries_denied_total"), 2);
   EXPECT_EQ(value(R"(dao_client_errors_total{reason="malformed"})"), 2);
   EXPECT_EQ(value(R"(dao_rejected_requests_total{reason="no_route"})"), 2);
+}
+
+TEST_F(MetricsTest, GrpcCallsByTheirStatus) {
+  one_.record(FinishedRequest{.route = 0, .status = 200, .grpc_status = 0});
+  two_.record(FinishedRequest{.route = 0, .status = 200, .grpc_status = 0});
+  two_.record(FinishedRequest{.route = 0, .status = 200, .grpc_status = 14});
+  two_.record(FinishedRequest{.route = 0, .status = 0, .grpc_status = sense::kNoGrpcStatus});
+  two_.record(FinishedRequest{.route = 1, .status = 200});
+  EXPECT_EQ(value(R"(dao_grpc_calls_total{route="api",grpc_status="OK"})"), 2);
+  EXPECT_EQ(value(R"(dao_grpc_calls_total{route="api",grpc_status="UNAVAILABLE"})"), 1);
+  EXPECT_EQ(value(R"(dao_grpc_calls_total{route="api",grpc_status="none"})"), 1);
+  EXPECT_TRUE(std::isnan(value(R"(dao_grpc_calls_total{route="api",grpc_status="INTERNAL"})")));
+  EXPECT_TRUE(std::isnan(value(R"(dao_grpc_calls_total{route="web",grpc_status="OK"})")));
+}
+
+TEST_F(MetricsTest, FloodsByTheirKind) {
+  EXPECT_EQ(value(R"(dao_http2_floods_total{kind="queued_answers"})"), 0);
+  one_.worker().floods[0].add();
+  two_.worker().floods[0].add();
+  EXPECT_EQ(value(R"(dao_http2_floods_total{kind="resets"})"), 2);
 }
 
 TEST_F(MetricsTest, UnusualReasonsAppearWithTheirFirstError) {

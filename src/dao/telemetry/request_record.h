@@ -20,10 +20,11 @@ struct RequestRecord {
   std::string_view method = {};
   std::string_view target = {};
   std::string_view host = {};
-  std::string_view protocol = {};    // "HTTP/1.1"
-  std::uint16_t status = 0;          // sent to the client; 0 if none was
-  std::uint64_t request_bytes = 0;   // body, without framing
-  std::uint64_t response_bytes = 0;  // body, without framing
+  std::string_view protocol = {};     // "HTTP/1.1"
+  std::uint16_t status = 0;           // sent to the client; 0 if none was
+  std::string_view grpc_status = {};  // "OK"
+  std::uint64_t request_bytes = 0;    // body, without framing
+  std::uint64_t response_bytes = 0;   // body, without framing
   std::string_view route = {};
   std::string_view upstream = {};           // of the last attempt
   std::string_view upstream_address = {};   // "10.0.0.1:8080" or "unix:/path"

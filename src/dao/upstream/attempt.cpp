@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "dao/http/grpc_status.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/rt/join.h"
 
@@ -113,6 +114,7 @@ rt::Task<AttemptOutcome> Attempt::run() {
       outcome_.error = Error{};
       co_return std::move(outcome_);
     }
+    outcome_.grpc_status.reset();  // the client did not get it
     outcome_.error = done.error();
     // HTTP/2 says it outright: refused, or not processed before GOAWAY (RFC 9113 section 8.7).
     const bool unprocessed = outcome_.error.sent == Sent::nothing && (outcome_.error.kind == ErrorKind::stream_reset ||
@@ -218,6 +220,7 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
     co_return Result<>{};
   }
   keeps_ = keep_alive_timeout(in_.response);
+  if (in_.grpc) outcome_.grpc_status = http::find_grpc_status(in_.response.fields);
   backend.start_body(in_.response, in_.response_limits);
   if (in_.hold_back_5xx && is_retryable_status(outcome_.status) && can_replay()) {
     outcome_.held_back = true;
@@ -228,6 +231,9 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
   }
   auto forwarding = forward_response(backend);
   Result<> forwarded = co_await std::move(forwarding);
+  if (forwarded && in_.grpc && !outcome_.grpc_status) {
+    outcome_.grpc_status = http::find_grpc_status(backend.trailers());
+  }
   co_return forwarded;
 }
 

@@ -38,6 +38,7 @@ struct AttemptInput {
   std::string_view base_path;
   rt::Cancel& cancel;  // requested when the client is gone (closed, reset) or the time for the exchange is over
   bool hold_back_5xx;  // another upstream could answer instead: report a 5xx, do not forward it
+  bool grpc = false;   // look for the status of a gRPC call
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.
@@ -48,9 +49,10 @@ struct Upgraded {
 };
 
 struct AttemptOutcome {
-  Error error;               // kind none: the client was answered in full
-  bool held_back = false;    // a 5xx came and was not forwarded
-  std::uint16_t status = 0;  // of the final answer received; 0 if none came
+  Error error;                              // kind none: the client was answered in full
+  bool held_back = false;                   // a 5xx came and was not forwarded
+  std::uint16_t status = 0;                 // of the final answer received; 0 if none came
+  std::optional<std::uint8_t> grpc_status;  // if asked for: of an answer that the client got in full
   bool reused = false;
   bool measured_connect = false;
   Nanoseconds connect{};                       // of a fresh connection: until the head could be sent
