@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 
 from lib import deadline
-from lib.bystander import Bystander, Waited
+from lib.paced_client import PacedClient, Waited
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.faults import expect_ok, get
@@ -107,7 +107,7 @@ def test_flood(scene: Scene, name: str) -> None:
     memory = scene.dao.rss_bytes()
     grown = 0
     rounds: list[tuple[Waited, Waited]] = []
-    with Bystander(scene.plain) as plain, Bystander(scene.secure, tls=True) as secure:
+    with PacedClient(scene.plain) as plain, PacedClient(scene.secure, tls=True) as secure:
         while len(rounds) < ROUNDS:
             other = secure if len(rounds) % 2 else plain
             calm = other.ask(REQUESTS)
@@ -157,6 +157,6 @@ def test_a_client_that_leaves_costs_no_handshake(scene: Scene) -> None:
             "dao_tls_handshake_failures_total", reason="closed"
         )
 
-    with Bystander(scene.plain) as other, Flood(scene.secure, HELLO) as flood:
+    with PacedClient(scene.plain) as other, Flood(scene.secure, HELLO) as flood:
         other.ask(REQUESTS)
     deadline.wait_until(lambda: failed() >= flood.made // 2, "the handshakes to be given up")
