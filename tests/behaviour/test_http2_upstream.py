@@ -274,3 +274,14 @@ def test_errors_for_grpc_clients(start_dao, backend: H2Origin) -> None:
         (200, "4", b""), (200, "14", b"")]
     assert late.value("grpc-message") and late.value("content-type") == "application/grpc"
     backend.stop()
+
+
+def test_the_timeout_of_a_grpc_call_reaches_the_backend_as_it_came(start_dao, backend: H2Origin) -> None:
+    """The backend may give up at the same time as the client; DAO ends the call there itself, should it not."""
+    dao = start(start_dao, backend)
+    grpc = ("Content-Type: application/grpc", "TE: trailers", "Connection: TE", "grpc-timeout: 5000m")
+    assert ask(dao, post("/s/Timed", b"x", *grpc)).status == 200
+    (seen,) = [request for request in backend.requests if request.field(":path") == "/s/Timed"]
+    assert seen.field("grpc-timeout") == "5000m"
+    assert seen.field("te") == "trailers"
+    backend.stop()
