@@ -16,6 +16,8 @@ from lib.h2frames import (
     FRAME_SIZE_ERROR,
     HEADERS,
     MAX_CONCURRENT_STREAMS,
+    MAX_HEADER_LIST_SIZE,
+    NO_RFC7540_PRIORITIES,
     PING,
     PREFACE,
     PROTOCOL_ERROR,
@@ -359,6 +361,14 @@ def test_the_server_speaks_first(world: World) -> None:
     with H2Client(world.dao.address, handshake=False) as client:
         client.send(PREFACE)
         client.wait(lambda: client.frames, "the server's SETTINGS")  # anything else is a violation
+
+
+def test_what_the_server_announces(world: World) -> None:
+    """RFC 9113 section 6.5.2 and RFC 9218 section 2.1: limits that clients can keep to, and no use for old priorities."""
+    with H2Client(world.dao.address) as client:
+        assert client.peer[MAX_CONCURRENT_STREAMS] == 100
+        assert client.peer[MAX_HEADER_LIST_SIZE] > 0
+        assert client.peer[NO_RFC7540_PRIORITIES] == 1
 
 
 def test_preface_in_pieces(world: World) -> None:

@@ -14,10 +14,12 @@ from lib.h2frames import (
     FRAME_MAX,
     INITIAL_WINDOW_SIZE,
     MAX_FRAME_SIZE,
+    PRIORITY_UPDATE,
     WINDOW,
     WINDOW_MAX,
     H2Client,
     data,
+    frame,
     get,
     post,
     rst_stream,
@@ -158,6 +160,26 @@ def test_frames_stay_within_the_clients_limit(world: World) -> None:
     with H2Client(world.dao.address, settings={INITIAL_WINDOW_SIZE: MIB, MAX_FRAME_SIZE: 1 << 20}) as client:
         client.grant_connection(4 * MIB)
         assert len(client.get(1, answer(world, 300000)).body) == 300000
+
+
+@pytest.mark.parametrize("how", ["field", "frame"])
+def test_urgent_streams_go_first(world: World, how: str) -> None:
+    """RFC 9218 sections 4.1 and 7.1: what there is room for goes to the stream of the higher urgency, whether its
+    request said so or a PRIORITY_UPDATE did later."""
+    room = 2000
+    with H2Client(world.dao.address, auto_window=False) as client:
+        assert len(client.get(1, answer(world, WINDOW - room)).body) == WINDOW - room
+        client.send_settings({INITIAL_WINDOW_SIZE: 0})
+        urgencies = (b"u=7", b"u=0") if how == "field" else (b"u=2", b"u=5")
+        for stream, urgency in zip((3, 5), urgencies):
+            client.send(get(stream, (b"priority", urgency), path=answer(world, 1500).encode()))
+        client.wait(lambda: client.stream(3).fields and client.stream(5).fields, "both heads")
+        if how == "frame":
+            client.send(frame(PRIORITY_UPDATE, 0, 0, (3).to_bytes(4, "big") + b"u=6"))
+        client.send_settings({INITIAL_WINDOW_SIZE: WINDOW})
+        client.wait(lambda: total_data(client.stream(3)) + total_data(client.stream(5)) == room, "all there is room for")
+        client.sync()
+        assert (total_data(client.stream(5)), total_data(client.stream(3))) == (1500, 500), client.story()
 
 
 def test_the_largest_window(world: World) -> None:

@@ -505,6 +505,14 @@ def test_interim_answers(world: World, client: H2Client) -> None:
     assert (stream.status, stream.body) == (200, b"ok")
 
 
+def test_a_101_of_the_origin_is_no_answer(world: World, client: H2Client) -> None:
+    """RFC 9113 section 8.6: 101 does not exist here."""
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
+    stream = ask(world, switch, client=client)
+    assert (stream.status, stream.interim) == (502, [])
+    client.fence()
+
+
 def test_expect_100_continue(world: World, client: H2Client) -> None:
     """RFC 9110 section 10.1.1: the client waits for 100 before it sends; it must get it."""
     marker = new_marker()

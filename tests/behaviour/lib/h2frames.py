@@ -39,6 +39,7 @@ WHOLE = END_STREAM | END_HEADERS
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = range(1, 6)
 MAX_HEADER_LIST_SIZE = 6
 ENABLE_CONNECT_PROTOCOL = 8
+NO_RFC7540_PRIORITIES = 9  # RFC 9218 section 2.1
 
 # RFC 9113 section 7
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(
@@ -435,6 +436,8 @@ class H2Client:
         try:
             if length > self._max_frame:
                 raise Violation(f"a frame of {length} bytes")
+            if kind not in _FLAGS or flags & ~_FLAGS[kind] or stream >> 31:
+                raise Violation("a type, a flag or a reserved bit that nobody agreed on (RFC 9113 section 4.1)")
             if not self._started and (kind != SETTINGS or flags & ACK):
                 raise Violation("the server's first frame is not SETTINGS (RFC 9113 section 3.4)")
             if self._open_block and (kind != CONTINUATION or got.stream != self._open_block.stream):
@@ -579,6 +582,8 @@ class H2Client:
         if got.stream or len(got.payload) < 8:
             raise Violation("bad GOAWAY")
         last, code = struct.unpack("!II", got.payload[:8])
+        if last >> 31:
+            raise Violation("a reserved bit in GOAWAY")
         if self.goaways and last > self.goaways[-1][0]:
             raise Violation("GOAWAY raises the last stream (RFC 9113 section 6.8)")
         self.goaways.append((last, code))
@@ -602,6 +607,20 @@ class H2Client:
             raise Violation("a frame on a stream that is over")
         return stream
 
+
+# What a server may set in the frames it sends.
+_FLAGS = {
+    DATA: END_STREAM | PADDED,
+    HEADERS: END_STREAM | END_HEADERS | PADDED | WITH_PRIORITY,
+    PRIORITY: 0,
+    RST_STREAM: 0,
+    SETTINGS: ACK,
+    PUSH_PROMISE: END_HEADERS | PADDED,
+    PING: ACK,
+    GOAWAY: 0,
+    WINDOW_UPDATE: 0,
+    CONTINUATION: END_HEADERS,
+}
 
 _HANDLERS: list[Callable[[H2Client, Frame], None]] = [
     H2Client._on_data,
