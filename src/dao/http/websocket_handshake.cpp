@@ -12,9 +12,7 @@ namespace dao::http {
 
 namespace {
 
-constexpr std::string_view kKey = "Sec-WebSocket-Key";
 constexpr std::string_view kVersion = "Sec-WebSocket-Version";
-constexpr std::string_view kAccept = "Sec-WebSocket-Accept";
 
 // The only field of this name; null if there is none, or more than one.
 const Field* only(const Head& head, std::string_view name) {
@@ -45,17 +43,18 @@ bool asks_for_websocket(const RequestHead& head) {
     return false;
   }
   if (!lists(head, FieldId::connection, "upgrade") || !lists(head, FieldId::upgrade, "websocket")) return false;
-  const Field* const key = only(head, kKey);
+  const Field* const key = only(head, kWebSocketKey);
   return key != nullptr && !key->value.empty() && only(head, kVersion) != nullptr;
 }
 
 void ensure_websocket_key(RequestHead& head, Random& random) {
-  if (head.find(kKey) != nullptr) return;
+  if (head.find(kWebSocketKey) != nullptr) return;
   std::array<unsigned char, 16> nonce;  // it need not be a secret, only not be cached (section 10.3)
   for (std::size_t i = 0; i < nonce.size(); ++i) nonce[i] = static_cast<unsigned char>(random.next() >> 56U);
   std::array<unsigned char, 25> text;  // base64 of 16 bytes, and the NUL that EVP_EncodeBlock adds
   const int size = EVP_EncodeBlock(text.data(), nonce.data(), static_cast<int>(nonce.size()));
-  head.add(kKey, head.arena.copy({reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(size)}));
+  head.add(kWebSocketKey,
+           head.arena.copy({reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(size)}));
   if (head.find(kVersion) == nullptr) head.add(kVersion, "13");
 }
 
@@ -82,14 +81,22 @@ Result<> check_websocket_answer(const RequestHead& request, const ResponseHead& 
   if (upgrade == nullptr || !equals_ignoring_case(upgrade->value, "websocket")) {
     return refuse("101 to another protocol than websocket (RFC 6455 4.1)");
   }
-  const Field* const key = request.find(kKey);
-  const Field* const accept = only(answer, kAccept);
+  const Field* const key = request.find(kWebSocketKey);
+  const Field* const accept = only(answer, kWebSocketAccept);
   if (key == nullptr || accept == nullptr) return refuse("101 without one Sec-WebSocket-Accept (RFC 6455 4.1)");
   const std::array<char, 28> expected = websocket_accept(key->value);
   if (accept->value != std::string_view{expected.data(), expected.size()}) {
     return refuse("101 with a wrong Sec-WebSocket-Accept (RFC 6455 4.1)");
   }
   return {};
+}
+
+void become_connect_answer(ResponseHead& answer) {
+  answer.status = 200;
+  for (Field& field : answer.fields) {
+    // A length would be taken for that of all that is to come.
+    if (field.id == FieldId::content_length || equals_ignoring_case(field.name, kWebSocketAccept)) field.dropped = true;
+  }
 }
 
 }  // namespace dao::http

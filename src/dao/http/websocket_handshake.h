@@ -1,6 +1,6 @@
 // The opening handshake of WebSocket over HTTP/1.1 (RFC 6455 section 4), as a gateway sees it: which requests ask for
-// one, what goes to the backend, and whether its 101 answers this request. Version, subprotocols and extensions are
-// between the endpoints. Pure functions, any thread.
+// one, what goes to the backend, and whether its 101 answers this request; and what that 101 is over HTTP/2 (RFC 8441).
+// Version, subprotocols and extensions are between the endpoints. Pure functions, any thread.
 #pragma once
 
 #include <array>
@@ -11,6 +11,9 @@
 #include "dao/http/head.h"
 
 namespace dao::http {
+
+inline constexpr std::string_view kWebSocketKey = "Sec-WebSocket-Key";
+inline constexpr std::string_view kWebSocketAccept = "Sec-WebSocket-Accept";
 
 // An HTTP/1.1 request whose Connection and Upgrade fields ask for a WebSocket in a way that a server could accept
 // (section 4.2.1): a GET without a body, with one Sec-WebSocket-Key and one Sec-WebSocket-Version.
@@ -29,4 +32,9 @@ std::array<char, 28> websocket_accept(std::string_view key);
 // Whether a 101 is the answer to `request` as it was sent: section 4.1, steps 2 to 4 of what a client checks. Error:
 // Origin::backend, unexpected_upgrade. `answer` as it came, before prepare_response().
 Result<> check_websocket_answer(const RequestHead& request, const ResponseHead& answer);
+
+// Makes a 101, after prepare_response(), the answer to an extended CONNECT (RFC 8441 section 5): a 200, without what
+// has no meaning there.
+void become_connect_answer(ResponseHead& answer);
+
 }  // namespace dao::http

@@ -112,5 +112,20 @@ TEST(CheckWebSocketAnswer, TheAnswerToThisKey) {
   EXPECT_FALSE(check("HTTP/1.0", "Upgrade: websocket\r\nConnection: Upgrade\r\n" + accept));
 }
 
+TEST(BecomeConnectAnswer, KeepsWhatHasAMeaningInHttp2) {
+  ResponseHead answer;
+  answer.status = 101;
+  answer.add("sec-websocket-accept", kSampleAccept);
+  answer.add("Content-Length", "0", FieldId::content_length);
+  answer.add("Sec-WebSocket-Protocol", "chat");
+  answer.add("Sec-WebSocket-Extensions", "x");
+  become_connect_answer(answer);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.find("Sec-WebSocket-Accept"), nullptr);
+  EXPECT_EQ(answer.find(FieldId::content_length), nullptr);
+  EXPECT_NE(answer.find("Sec-WebSocket-Protocol"), nullptr);
+  EXPECT_NE(answer.find("Sec-WebSocket-Extensions"), nullptr);
+}
+
 }  // namespace
 }  // namespace dao::http

@@ -40,9 +40,15 @@ class Stream {
 
   // `end` once the peer has closed its side and everything was read.
   virtual IoResult try_read(std::span<char> into) = 0;
+  // Streams that have read ahead lend what lies in their memory, so that nobody copies it: the first piece of it, valid
+  // until consume(). Empty: ask try_read().
+  [[nodiscard]] virtual std::span<const char> buffered() const { return {}; }
+  // At most buffered().size() bytes are done with.
+  virtual void consume(std::size_t) {}
   // A read may give something now. Check it before waiting for `readable`: the event tells of news only.
   [[nodiscard]] virtual bool may_read() const = 0;
-  // Takes as much as fits now, from any number of pieces. Never raises SIGPIPE.
+  // Takes as much as fits now, from any number of pieces. Never raises SIGPIPE. After would_block the caller comes back
+  // with what was left of the pieces, at the same place, or abandons it: a stream may go on taking it meanwhile.
   virtual IoResult try_write(std::span<const iovec> pieces) = 0;
   // For whoever must know what was agreed before writing: ok once a write would be taken, the handshake of TLS
   // included; would_block: again when writable; failed: what a write would fail with. A stream that has nothing to
@@ -51,6 +57,10 @@ class Stream {
   // Before the first write: what goes before everything else on the connection, TLS included. It is no part of what
   // try_write reports.
   virtual void write_first(std::string_view bytes) = 0;
+  // What is left of a write does not come any more. Nothing can be written after it.
+  virtual void abandon_write() {}
+  // A connection is shared with others, and it is theirs that the peer takes now.
+  [[nodiscard]] virtual bool held_up_by_others() const { return false; }
   // Bytes that were written and that the peer has not taken yet. One system call.
   [[nodiscard]] virtual std::size_t unread_by_peer() const = 0;
   // What `result` (failed) of a read or write means. `origin` is the side the stream leads to.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <tuple>
+#include <utility>
 
 #include "dao/http/h1/message_io.h"
 #include "dao/http/websocket_frames.h"
@@ -71,6 +72,11 @@ struct Side {
   std::uint64_t passed = 0;      // bytes of them
   sense::Counter* bytes = nullptr;
   sense::Counter* messages = nullptr;
+
+  void heard(Instant now) {
+    last_heard = now;
+    asked.reset();
+  }
 
   Instant last_heard;
   std::optional<Instant> asked;                   // the oldest Ping that it has not reacted to
@@ -168,12 +174,14 @@ rt::Task<TunnelOutcome> Tunnel::run() {
 rt::Task<std::uint64_t> Tunnel::relay(Side& from, Side& to) {
   ReadBlock block(in_.buffers);
   std::span<const char> bytes = from.read_ahead;
+  std::size_t lent = 0;  // of `bytes`, by the stream
   Instant batch{};
   std::uint32_t in_batch = 0;
   for (;;) {
     auto passing = pass(from, to, bytes);
     co_await std::move(passing);
     bytes = {};
+    if (lent > 0) from.stream.consume(std::exchange(lent, 0));
     block.emptied();
     if (from.frames.closed() || from.gone || given_up_) break;
 
@@ -197,20 +205,25 @@ rt::Task<std::uint64_t> Tunnel::relay(Side& from, Side& to) {
         continue;
       }
     }
+    bytes = from.stream.buffered();
+    if (!bytes.empty()) {
+      lent = bytes.size();
+      from.heard(in_.loop.now());
+      continue;
+    }
     const std::span<char> room = block.room();
     const net::IoResult got = from.stream.try_read(room);
     switch (got.status) {
       case net::IoStatus::ok:
         block.filled(got.bytes);
         bytes = room.first(got.bytes);
-        from.last_heard = in_.loop.now();
-        from.asked.reset();
+        from.heard(in_.loop.now());
         break;
       case net::IoStatus::end:
         lost(from, ErrorKind::closed, 0);
         break;
       case net::IoStatus::failed:
-        lost(from, net::io_error(from.origin, got.sys_errno).kind, got.sys_errno);
+        lost(from, from.stream.error_of(got, from.origin).kind, got.sys_errno);
         break;
       case net::IoStatus::would_block:
         break;
@@ -273,9 +286,11 @@ rt::Task<> Tunnel::write(Side& from, Side& to, std::span<const char> bytes) {
       from.wake.emplace();
       if (!given_up_) continue;
       to.deaf = true;
+      to.stream.abandon_write();
       co_return;
     }
     to.deaf = true;
+    to.stream.abandon_write();
     if (written.error().kind == ErrorKind::timeout_write) {
       lost(to, ErrorKind::timeout_write, 0);
     } else {

@@ -66,6 +66,12 @@ bool is_connect_failure(const Error& error) {
          error.kind != ErrorKind::stream_reset;
 }
 
+// The client of an extended CONNECT takes the content of any 2xx for frames (RFC 9113 section 8.5): such an answer must
+// not reach it unless the backend has agreed to a WebSocket.
+bool opens_by_any_2xx(const http::RequestHead& request) {
+  return request.upgrade == http::Upgrade::websocket && request.version_major >= 2;
+}
+
 rt::Task<AttemptOutcome> Attempt::run() {
   // A name may have several addresses; one that is dead is no failure of the upstream while another lives.
   constexpr std::size_t kMostAddresses = 3;
@@ -253,11 +259,18 @@ rt::Task<Result<>> Attempt::read_final_head(ClientExchange& backend) {
       if (body_still_goes_out) since = in_.loop.now();
       continue;
     }
+    const http::RequestHead& request = in_.exchange.request();
+    if (opens_by_any_2xx(request) && in_.response.status / 100 == 2) {
+      co_return std::unexpected(Error{.origin = Origin::backend,
+                                      .kind = ErrorKind::unexpected_upgrade,
+                                      .sent = Sent::maybe,
+                                      .detail = "2xx instead of 101 for a WebSocket over HTTP/2 (RFC 8441 5)"});
+    }
     if (in_.response.status >= 200) co_return Result<>{};
     const Error refuse{.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe};
     if (in_.response.status == 101) {
-      if (in_.exchange.request().upgrade == http::Upgrade::websocket) {
-        co_return http::check_websocket_answer(in_.exchange.request(), in_.response);
+      if (request.upgrade == http::Upgrade::websocket) {
+        co_return http::check_websocket_answer(request, in_.response);
       }
       Error error = refuse;
       error.kind = ErrorKind::unexpected_upgrade;

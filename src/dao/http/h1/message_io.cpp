@@ -80,7 +80,7 @@ rt::Task<Result<>> write_all(rt::Loop& loop, net::Stream& stream, std::span<iove
     while (wake == rt::Wake::timed_out) {
       wake = co_await stream.wait_writable(loop, loop.now() + (stall - stall / 2), cancel);
       const std::size_t before = std::exchange(unread, stream.unread_by_peer());
-      if (unread >= before) break;
+      if (unread >= before && !stream.held_up_by_others()) break;
     }
     if (wake == rt::Wake::ready) continue;
     const Sent sent = any_sent ? Sent::maybe : Sent::nothing;

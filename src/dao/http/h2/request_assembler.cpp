@@ -4,6 +4,7 @@
 
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/syntax.h"
+#include "dao/http/websocket_handshake.h"
 
 namespace dao::http::h2 {
 
@@ -22,6 +23,16 @@ bool is_value(std::string_view text) {
   return h1::skip_field_value(text.data(), text.data() + text.size()) == text.data() + text.size();
 }
 
+// RFC 8441 section 5.1: the client's proof of having read an answer is not used.
+void become_upgrade(RequestHead& head) {
+  head.upgrade = Upgrade::websocket;
+  for (Field& field : head.fields) {
+    if (equals_ignoring_case(field.name, kWebSocketKey) || equals_ignoring_case(field.name, kWebSocketAccept)) {
+      field.dropped = true;
+    }
+  }
+}
+
 void keep_small(std::string& text) {
   text.clear();
   if (text.capacity() > kTextKept) text.shrink_to_fit();
@@ -31,12 +42,14 @@ void keep_small(std::string& text) {
 
 void RequestAssembler::begin() {
   forget_text();
-  has_authority_ = has_length_ = invalid_ = false;
+  has_authority_ = has_protocol_ = has_length_ = invalid_ = false;
   hosts_ = count_ = bytes_ = 0;
 }
 
 void RequestAssembler::forget_text() {
-  for (std::string* text : {&method_, &scheme_, &authority_, &path_, &host_, &cookie_, &fields_}) keep_small(*text);
+  for (std::string* text : {&method_, &scheme_, &authority_, &path_, &protocol_, &host_, &cookie_, &fields_}) {
+    keep_small(*text);
+  }
 }
 
 bool RequestAssembler::add(std::string_view name, std::string_view value) {
@@ -52,6 +65,11 @@ bool RequestAssembler::add(std::string_view name, std::string_view value) {
   }
   if (name == ":scheme") {
     scheme_ = value.substr(0, limits_.target_max_bytes);
+    return true;
+  }
+  if (name == ":protocol") {
+    protocol_ = value.substr(0, limits_.target_max_bytes);
+    has_protocol_ = true;
     return true;
   }
   if (bytes_ > limits_.head_max_bytes) return true;  // too much: finish() refuses
@@ -88,7 +106,10 @@ bool RequestAssembler::add(std::string_view name, std::string_view value) {
 
 Result<> RequestAssembler::check_pseudo_fields() const {
   if (invalid_) return std::unexpected(malformed("invalid field (RFC 9113 8.2.1)"));
-  if (method_ != "CONNECT") {
+  if (has_protocol_ && method_ != "CONNECT") {
+    return std::unexpected(malformed("protocol without CONNECT (RFC 8441 4)"));
+  }
+  if (method_ != "CONNECT" || has_protocol_) {
     if (!equals_ignoring_case(scheme_, "http") && !equals_ignoring_case(scheme_, "https")) {
       return std::unexpected(malformed("scheme (RFC 9113 8.3.1)"));
     }
@@ -104,6 +125,10 @@ Result<> RequestAssembler::check_pseudo_fields() const {
   if (has_authority_ && !is_value(authority_)) return std::unexpected(malformed("invalid authority (RFC 9113 8.3.1)"));
   if (has_authority_ && hosts_ > 0 && !equals_ignoring_case(authority_, host_)) {
     return std::unexpected(malformed("authority and Host differ (RFC 9113 8.3.1)"));
+  }
+  if (has_protocol_ && !equals_ignoring_case(protocol_, "websocket")) {
+    return std::unexpected(Error{
+        .origin = Origin::client, .kind = ErrorKind::unsupported, .detail = "protocol of a CONNECT (RFC 9220 3)"});
   }
   return {};
 }
@@ -124,6 +149,8 @@ Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
     return std::unexpected(
         Error{.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "head too large"});
   }
+  const bool websocket = has_protocol_;
+  if (websocket) method_ = "GET";
   const std::string_view target = method_ == "CONNECT" ? std::string_view{authority_} : std::string_view{path_};
   const std::string_view host = has_authority_ ? std::string_view{authority_} : std::string_view{host_};
   constexpr std::string_view kVersion = " HTTP/1.1\r\n";
@@ -159,6 +186,12 @@ Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
       h1::parse_request_head({begin, static_cast<std::size_t>(at - begin)}, limits, head);
   head.version_minor = 0;  // the text says 1.1
   if (!parsed) return std::unexpected(parsed.error());
+  if (websocket) {
+    if (has_length_) return std::unexpected(malformed("Content-Length in a CONNECT (RFC 9110 9.3.6)"));
+    if (end_stream) return std::unexpected(malformed("a CONNECT that ends at once (RFC 8441 4)"));
+    become_upgrade(head);
+    return {};
+  }
   if (end_stream) {
     if (head.framing.kind != BodyFraming::Kind::none) {
       return std::unexpected(malformed("Content-Length without a body (RFC 9113 8.1.1)"));

@@ -1,6 +1,7 @@
 // Makes a RequestHead of the fields of an HTTP/2 header block, so that it looks exactly like one that came by HTTP/1:
 // the request is written down as an HTTP/1.1 head and read by the same strict parser, after everything was refused that
-// could be read differently there (RFC 9113 sections 8.2.1 and 10.3). One thread.
+// could be read differently there (RFC 9113 sections 8.2.1 and 10.3). An extended CONNECT for a WebSocket (RFC 8441)
+// becomes the GET with RequestHead::upgrade that it would be in HTTP/1; any other CONNECT is an error. One thread.
 //
 // nghttp2 has already refused what is malformed by HTTP/2's own rules: upper case, connection-specific fields,
 // pseudo-fields that are missing, repeated, unknown or late.
@@ -41,10 +42,12 @@ class RequestAssembler {
   std::string scheme_;
   std::string authority_;
   std::string path_;
+  std::string protocol_;  // of an extended CONNECT (RFC 8441)
   std::string host_;
   std::string cookie_;
   std::string fields_;  // lines, as HTTP/1 writes them
   bool has_authority_ = false;
+  bool has_protocol_ = false;
   std::size_t hosts_ = 0;
   std::size_t count_ = 0;
   std::size_t bytes_ = 0;  // as if written in HTTP/1

@@ -16,7 +16,8 @@ namespace {
 // Output that waits for a write. Reached, no more is taken from streams until it is gone; one block being written comes
 // on top, and one header block.
 constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
-// DATA frames from this size on are a reason for the client to send window updates.
+// DATA frames from this size on are a reason for the client to send window updates; smaller ones only if it is not the
+// window that makes them small.
 constexpr std::size_t kRealData = 256;
 // Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
 // B: at most 30 bits for a byte).
@@ -132,9 +133,13 @@ struct ServerSession::Callbacks {
   static int on_frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     ServerSession& that = self(user_data);
     const std::uint8_t type = frame->hd.type;
-    if (type == NGHTTP2_DATA && frame->hd.length >= kRealData) that.watch_.data_sent();
-    if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
-      if (ServerStream* stream = that.stream_of(frame->hd.stream_id); stream != nullptr) stream->end_sent();
+    if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) {
+      ServerStream* const stream = that.stream_of(frame->hd.stream_id);
+      if (type == NGHTTP2_DATA && frame->hd.length > 0 &&
+          (frame->hd.length >= kRealData || (stream != nullptr && stream->all_taken()))) {
+        that.watch_.data_sent();
+      }
+      if (stream != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) stream->end_sent();
     }
     if (type == NGHTTP2_RST_STREAM) {
       that.watch_.reset_by_us(static_cast<std::uint32_t>(frame->hd.stream_id));
@@ -238,11 +243,12 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
   };
   const ServerLimits& limits = settings.http2;
   const auto header_list = static_cast<std::uint32_t>(settings.limits.head_max_bytes);
-  const std::array<nghttp2_settings_entry, 4> entries = {{
+  const std::array<nghttp2_settings_entry, 5> entries = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_INITIAL_MAX_CONCURRENT_STREAMS},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, header_list},
-      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},  // RFC 9218 section 2.1
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},    // RFC 9218 section 2.1
+      {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},  // RFC 8441 section 3
   }};
   nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size());
   // nghttp2 ends the connection of a client that opens one stream too many; we refuse the stream (RFC 9113 section
@@ -561,6 +567,10 @@ rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
   if (!stream->lost()) {  // not reset in the same breath
     auto handling = handler_.handle(*stream, stream->rejected ? &*stream->rejected : nullptr);
     co_await std::move(handling);
+    if (stream->tunnelled()) {
+      auto ending = stream->end_tunnel();
+      co_await std::move(ending);
+    }
   }
   stream->watch_client(nullptr);
   const std::size_t unread = stream->discard_body();
@@ -569,7 +579,9 @@ rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
     --open_;
     nghttp2_session_set_stream_user_data(session_, stream->id(), nullptr);
     if (!stream->complete()) {
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), NGHTTP2_INTERNAL_ERROR);
+      // RFC 8441 section 5.3: CANCEL is what a reset of the TCP connection would be.
+      const std::uint32_t code = stream->tunnelled() ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR;
+      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), code);
     } else if (!stream->request_complete()) {
       // RFC 9113 section 8.1: the rest of the request is not needed.
       nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), NGHTTP2_NO_ERROR);
@@ -636,6 +648,20 @@ void ServerSession::resume(std::int32_t id) {
 
 void ServerSession::consumed(std::int32_t id, std::size_t bytes) {
   nghttp2_session_consume(session_, id, bytes);
+  pump();
+}
+
+std::size_t ServerSession::relieve_connection(std::size_t bytes) {
+  if (relieved_ + bytes > settings_.http2.websockets_hold_bytes) return 0;
+  relieved_ += bytes;
+  nghttp2_session_consume_connection(session_, bytes);
+  return bytes;
+}
+
+void ServerSession::tunnel_consumed(std::int32_t id, std::size_t bytes, std::size_t relieved) {
+  relieved_ -= relieved;
+  nghttp2_session_consume_stream(session_, id, bytes);
+  nghttp2_session_consume_connection(session_, bytes - relieved);
   pump();
 }
 

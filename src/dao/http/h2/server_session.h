@@ -85,6 +85,12 @@ class ServerSession {
   void submit_trailers(std::int32_t id, std::span<const Field> trailers);
   void resume(std::int32_t id);
   void consumed(std::int32_t id, std::size_t bytes);
+  // Of a stream that has left HTTP: its bytes wait in the stream's window, but as far as websockets_hold_bytes reaches
+  // not in the connection's, so that a backend that does not read stops one stream only. How many of `bytes` have come
+  // off the connection's window.
+  std::size_t relieve_connection(std::size_t bytes);
+  // `relieved` are those for which it was done at once.
+  void tunnel_consumed(std::int32_t id, std::size_t bytes, std::size_t relieved);
   [[nodiscard]] bool busy_with_others(std::int32_t id) const;
   void add_fields(std::span<const Field> fields);
 
@@ -109,8 +115,9 @@ class ServerSession {
   Instant headers_began_{};
 
   std::vector<ServerStream*> streams_;
-  std::size_t running_ = 0;  // tasks of streams, the lost ones included
-  std::size_t open_ = 0;     // streams that count for the limit
+  std::size_t running_ = 0;   // tasks of streams, the lost ones included
+  std::size_t open_ = 0;      // streams that count for the limit
+  std::size_t relieved_ = 0;  // bytes that WebSockets hold outside the connection's window
   rt::Event all_ended_;
   Instant idle_since_{};
 

@@ -50,7 +50,9 @@ class Handler final : public RequestHandler {
       co_return;
     }
     std::string line = std::string{head.method_text} + " " + std::string{head.path} + " " + std::string{head.authority};
-    for (const Field& field : head.fields) line += "|" + std::string{field.name} + "=" + std::string{field.value};
+    for (const Field& field : head.fields) {
+      if (!field.dropped) line += "|" + std::string{field.name} + "=" + std::string{field.value};
+    }
     seen.push_back(line);
     auto behaving = behaviour(exchange);
     co_await std::move(behaving);
@@ -591,6 +593,236 @@ TEST_F(ServerSessionTest, UrgentStreamsGoFirst) {  // RFC 9218 section 4.1
   consume(first, 50'000);
   EXPECT_TRUE(answers[urgent].ended);
   EXPECT_FALSE(answers[late].ended);
+}
+
+// --- WebSockets (RFC 8441) -----------------------------------------------------------------------------------------
+
+class ServerSessionTunnelTest : public ServerSessionTest {
+ protected:
+  ServerSessionTunnelTest() {
+    handler.behaviour = [this](Exchange& exchange) { return open(exchange); };
+  }
+  // Agrees to the WebSocket and leaves its stream to the test until done.set().
+  rt::Task<> open(Exchange& exchange) {
+    upgrade = exchange.request().upgrade;
+    const Result<BodyPiece> nothing = exchange.take_buffered_body();
+    EXPECT_TRUE(nothing && nothing->last && nothing->bytes.empty());
+    ResponseHead head;
+    head.status = 101;
+    head.add("Sec-WebSocket-Accept", "x");
+    head.add("Content-Length", "0", FieldId::content_length);
+    head.add("X-Kept", "1");
+    auto upgrading = exchange.upgrade(head);
+    const Result<UpgradedStream> upgraded = co_await std::move(upgrading);
+    EXPECT_TRUE(upgraded && upgraded->read_ahead.empty());
+    if (!upgraded) co_return;
+    tunnel = upgraded->stream;
+    const rt::Wake wake = co_await done.wait(loop);
+    static_cast<void>(wake);
+    tunnel = nullptr;
+  }
+  std::int32_t ask(std::string frames = {}, bool end = false, std::string protocol = "websocket") {
+    return request({{":method", "CONNECT"},
+                    {":protocol", std::move(protocol)},
+                    {":scheme", "https"},
+                    {":path", "/ws"},
+                    {":authority", "a.test"},
+                    {"sec-websocket-version", "13"},
+                    {"sec-websocket-key", "theirs"}},
+                   std::move(frames), end);
+  }
+  void say(std::int32_t id, std::string bytes, bool end = false) {
+    uploads[id].left += bytes;
+    uploads[id].end = end;
+    nghttp2_session_resume_data(peer, id);
+    pump();
+  }
+  // Reads as the relay does: lent, then consumed.
+  std::string take() {
+    std::string text;
+    for (std::span<const char> bytes = tunnel->buffered(); !bytes.empty(); bytes = tunnel->buffered()) {
+      text.append(bytes.data(), bytes.size());
+      tunnel->consume(bytes.size());
+      pass(milliseconds(1));
+    }
+    return text;
+  }
+  net::IoResult write(std::string_view text) {
+    const iovec piece{const_cast<char*>(text.data()), text.size()};
+    return tunnel->try_write({&piece, 1});
+  }
+  void finish() {
+    done.set();
+    pump();
+  }
+
+  Upgrade upgrade = Upgrade::none;
+  net::Stream* tunnel = nullptr;
+  rt::Event done;
+};
+
+TEST_F(ServerSessionTunnelTest, AnExtendedConnectIsAGetWithAnUpgrade) {
+  connect();
+  const std::int32_t id = ask("early");
+  EXPECT_EQ(upgrade, Upgrade::websocket);
+  EXPECT_EQ(handler.seen.at(0), "GET /ws a.test|host=a.test|sec-websocket-version=13");
+  EXPECT_EQ(nghttp2_session_get_remote_settings(peer, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL), 1U);
+  EXPECT_EQ(answers[id].status, "200");
+  EXPECT_EQ(answers[id].fields, (Pairs{{"x-kept", "1"}}));
+  EXPECT_EQ(take(), "early");
+  say(id, "more");
+  EXPECT_EQ(take(), "more");
+  EXPECT_EQ(write("back").bytes, 4U);
+  pump();
+  EXPECT_EQ(answers[id].body, "back");
+  EXPECT_FALSE(answers[id].ended);
+  say(id, {}, true);
+  EXPECT_TRUE(tunnel->may_read());
+  char byte;
+  EXPECT_EQ(tunnel->try_read({&byte, 1}).status, net::IoStatus::end);
+  finish();
+  EXPECT_TRUE(answers[id].ended);
+  EXPECT_EQ(answers[id].error, NGHTTP2_NO_ERROR);
+}
+
+TEST_F(ServerSessionTunnelTest, OtherProtocolsAreNotSupported) {
+  connect();
+  const std::int32_t id = ask({}, false, "connect-udp");
+  EXPECT_EQ(handler.rejections, std::vector{ErrorKind::unsupported});
+  EXPECT_EQ(answers[id].status, "400") << "what this handler answers to any";
+}
+
+TEST_F(ServerSessionTunnelTest, AConnectThatEndsAtOnceIsMalformed) {
+  connect();
+  ask({}, true);
+  EXPECT_EQ(handler.rejections, std::vector{ErrorKind::malformed});
+}
+
+TEST_F(ServerSessionTunnelTest, TheClientHasAWhileToEndItsSide) {
+  connect();
+  const std::int32_t id = ask();
+  finish();
+  EXPECT_TRUE(answers[id].ended);
+  EXPECT_FALSE(answers[id].closed);
+  pass(seconds(1));
+  EXPECT_FALSE(answers[id].closed);
+  pass(seconds(2));
+  EXPECT_TRUE(answers[id].closed) << "by RST_STREAM with NO_ERROR";
+  EXPECT_EQ(answers[id].error, NGHTTP2_NO_ERROR);
+}
+
+TEST_F(ServerSessionTunnelTest, AWriteWaitsForTheWindow) {
+  connect(10);
+  const std::int32_t id = ask();
+  const std::string text = "more than ten bytes";
+  EXPECT_EQ(write(text).bytes, 10U);
+  const std::string_view rest = std::string_view{text}.substr(10);
+  EXPECT_EQ(write(rest).status, net::IoStatus::would_block);
+  pump();
+  EXPECT_EQ(answers[id].body, "more than ");
+  EXPECT_EQ(tunnel->unread_by_peer(), 9U);
+  consume(id, 10);  // taken from where it lies
+  EXPECT_EQ(answers[id].body, text);
+  EXPECT_EQ(tunnel->unread_by_peer(), 0U);
+  EXPECT_EQ(write(rest).bytes, 9U) << "what went out meanwhile is told once";
+  consume(id, 9);
+  EXPECT_EQ(write("next").bytes, 4U);
+  pump();
+  EXPECT_EQ(answers[id].body, text + "next");
+  say(id, {}, true);
+  finish();
+}
+
+TEST_F(ServerSessionTunnelTest, AnAbandonedWriteResetsTheStream) {
+  connect(10);
+  const std::int32_t id = ask();
+  {
+    const std::string text(100, 'x');
+    EXPECT_EQ(write(text).bytes, 10U);
+    EXPECT_EQ(write(std::string_view{text}.substr(10)).status, net::IoStatus::would_block);
+    tunnel->abandon_write();
+  }
+  consume(id, 10);
+  EXPECT_EQ(write("y").status, net::IoStatus::failed);
+  finish();
+  EXPECT_FALSE(answers[id].ended);
+  EXPECT_EQ(answers[id].error, NGHTTP2_CANCEL);
+  EXPECT_EQ(answers[id].body.size(), 10U);
+}
+
+TEST_F(ServerSessionTunnelTest, AResetIsOne) {
+  connect();
+  const std::int32_t id = ask();
+  say(id, "last");
+  reset(id);
+  EXPECT_EQ(take(), "last");
+  char byte;
+  const net::IoResult got = tunnel->try_read({&byte, 1});
+  EXPECT_EQ(got.status, net::IoStatus::failed);
+  EXPECT_EQ(tunnel->error_of(got, Origin::client).kind, ErrorKind::reset);
+  EXPECT_EQ(write("x").status, net::IoStatus::failed);
+  finish();
+}
+
+TEST_F(ServerSessionTunnelTest, TheEndOfTheConnectionEndsIt) {
+  connect();
+  ask();
+  client.reset();
+  loop.run_for(Nanoseconds::zero());
+  char byte;
+  EXPECT_EQ(tunnel->try_read({&byte, 1}).status, net::IoStatus::end);
+  finish();
+}
+
+TEST_F(ServerSessionTunnelTest, AReaderThatDoesNotReadHoldsItsOwnWindowOnly) {
+  connect();
+  const std::int32_t id = ask(std::string(1'000'000, 'x'));
+  const std::size_t window = settings.http2.stream_window_bytes;
+  EXPECT_EQ(uploads[id].left.size(), 1'000'000 - window);
+  EXPECT_LE(pool.in_use(), window + 2 * BufferPool::kSmall);
+  // nghttp2 announces what is given back when it is half of the window.
+  const auto most = static_cast<std::int32_t>(settings.http2.connection_window_bytes);
+  EXPECT_GE(nghttp2_session_get_remote_window_size(peer), most / 2);
+  std::size_t got = 0;
+  for (int turn = 0; turn < 100 && got < 1'000'000; ++turn) got += take().size();
+  EXPECT_EQ(got, 1'000'000U);
+  say(id, {}, true);
+  finish();
+  EXPECT_GE(nghttp2_session_get_remote_window_size(peer), most / 2);
+}
+
+TEST_F(ServerSessionTunnelTest, BeyondTheirShareTheConnectionWaitsToo) {
+  settings.http2.websockets_hold_bytes = 100'000;
+  connect();
+  const std::int32_t id = ask();
+  for (int i = 0; i < 20; ++i) say(id, std::string(10'000, 'x'));
+  const std::int32_t left = nghttp2_session_get_remote_window_size(peer);
+  const std::int32_t all = static_cast<std::int32_t>(settings.http2.connection_window_bytes);
+  EXPECT_LT(left, all - 50'000);
+  EXPECT_EQ(take().size(), 200'000U);
+  for (int i = 0; i < 40; ++i) {  // every byte is given back once
+    say(id, std::string(100'000, 'x'));
+    EXPECT_EQ(take().size(), 100'000U);
+  }
+  EXPECT_GT(nghttp2_session_get_remote_window_size(peer), all / 2);
+  reset(id);
+  finish();
+}
+
+TEST_F(ServerSessionTunnelTest, AClientThatEndsBeforeItsAnswerIsGone) {
+  connect();
+  ErrorKind why = ErrorKind::none;
+  handler.behaviour = [&](Exchange& exchange) -> rt::Task<> {
+    rt::Cancel cancel;
+    exchange.watch_client(&cancel);
+    const rt::Wake wake = co_await done.wait(loop, kNever, &cancel);
+    EXPECT_EQ(wake, rt::Wake::cancelled);
+    why = cancel.why();
+    exchange.abort();
+  };
+  const std::int32_t id = ask();
+  say(id, {}, true);
+  EXPECT_EQ(why, ErrorKind::closed);
 }
 
 // --- resets, floods ------------------------------------------------------------------------------------------------

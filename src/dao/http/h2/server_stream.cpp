@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "dao/http/h2/server_session.h"
+#include "dao/http/websocket_handshake.h"
 
 namespace dao::http::h2 {
 
@@ -18,9 +19,22 @@ const net::Peer& ServerStream::peer() const {
   return session_.peer_;
 }
 
+void ServerStream::body_arrived(std::span<const char> bytes) {
+  inbox_.push(bytes);
+  arrived_.set();
+  if (!tunnel_) return;
+  relieved_ += session_.relieve_connection(bytes.size());
+  tunnel_->something_to_read();
+}
+
 void ServerStream::body_ended() {
   input_ended_ = true;
   arrived_.set();
+  if (tunnel_) {
+    tunnel_->something_to_read();
+  } else if (head_->upgrade != Upgrade::none && watch_ != nullptr) {
+    watch_->request(ErrorKind::closed);  // as a client of HTTP/1 that closes before it was answered
+  }
 }
 
 void ServerStream::lose(ErrorKind why) {
@@ -29,6 +43,7 @@ void ServerStream::lose(ErrorKind why) {
   if (watch_ != nullptr) watch_->request(why);
   arrived_.set();
   taken_.set();
+  if (tunnel_) tunnel_->lost();
 }
 
 Error ServerStream::why_lost() const {
@@ -37,7 +52,9 @@ Error ServerStream::why_lost() const {
 
 void ServerStream::watch_client(rt::Cancel* cancel) {
   watch_ = cancel;
-  if (cancel != nullptr && lost()) cancel->request(lost_);
+  if (cancel == nullptr) return;
+  if (lost()) cancel->request(lost_);
+  if (head_->upgrade != Upgrade::none && input_ended_) cancel->request(ErrorKind::closed);
 }
 
 void ServerStream::release_piece() {
@@ -47,9 +64,10 @@ void ServerStream::release_piece() {
 }
 
 std::size_t ServerStream::discard_body() {
-  const std::size_t left = inbox_.size();
+  const std::size_t left = inbox_.size() - relieved_;
   inbox_.clear();
   handed_out_ = 0;
+  session_.relieved_ -= std::exchange(relieved_, 0);
   return left;
 }
 
@@ -69,6 +87,7 @@ Result<BodyPiece> ServerStream::next_piece() {
 }
 
 Result<BodyPiece> ServerStream::take_buffered_body() {
+  if (head_->upgrade != Upgrade::none) return BodyPiece{{}, true};  // what comes are frames for after the handshake
   return next_piece();
 }
 
@@ -109,13 +128,17 @@ std::span<const char> ServerStream::take(std::size_t bytes) {
   const std::span<const char> taken = outbox_.first(std::min(bytes, outbox_.size()));
   outbox_ = outbox_.subspan(taken.size());
   sent_bytes_ += taken.size();
-  if (outbox_.empty()) taken_.set();
+  if (outbox_.empty()) {
+    taken_.set();
+    if (tunnel_) tunnel_->all_taken();
+  }
   return taken;
 }
 
 void ServerStream::end_sent() {
   end_sent_ = true;
   taken_.set();
+  if (tunnel_) arrived_.set();
 }
 
 // Until what was given has gone into the session's buffer.
@@ -132,7 +155,7 @@ rt::Task<Result<>> ServerStream::until_taken() {
     const rt::Wake wake = co_await taken_.wait(session_.loop_, deadline);
     const bool moved = std::exchange(left, outbox_.size()) != outbox_.size();
     // A stream may have to wait for others of its connection: as long as those move, nobody is late.
-    if (moved || session_.busy_with_others(id_)) {
+    if (moved || others_move()) {
       deadline = session_.loop_.now() + session_.settings_.write_timeout;
     } else if (wake == rt::Wake::timed_out) {
       result = std::unexpected(Error{.origin = Origin::client, .kind = ErrorKind::timeout_write, .sent = Sent::maybe});
@@ -191,6 +214,50 @@ rt::Task<Result<>> ServerStream::send_body(BodyPiece piece, std::span<const Fiel
   auto taking = until_taken();
   Result<> taken = co_await std::move(taking);
   co_return taken;
+}
+
+rt::Task<Result<UpgradedStream>> ServerStream::upgrade(ResponseHead& head) {
+  watch_ = nullptr;
+  head_sent_ = true;
+  if (lost()) {
+    aborted_ = true;
+    co_return std::unexpected(why_lost());
+  }
+  become_connect_answer(head);
+  tunnel_.emplace(*this);
+  relieved_ = session_.relieve_connection(inbox_.size());
+  session_.submit_head(id_, head, nullptr, false);
+  co_return UpgradedStream{&*tunnel_, {}};
+}
+
+rt::Task<> ServerStream::end_tunnel() {
+  constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
+  if (lost() || aborted_) co_return;
+  last_given_ = true;
+  session_.resume(id_);
+  const Instant deadline = session_.loop_.now() + kLingerTime;
+  while (!lost() && !(input_ended_ && end_sent_)) {
+    const rt::Wake wake = co_await arrived_.wait(session_.loop_, deadline);
+    if (wake == rt::Wake::timed_out) break;
+  }
+}
+
+void ServerStream::consume_input(std::size_t bytes) {
+  inbox_.consume(bytes);
+  // The connection's window is owed those first that it waits for.
+  const std::size_t awaited = inbox_.size() + bytes - relieved_;
+  const std::size_t relieved = bytes - std::min(bytes, awaited);
+  relieved_ -= relieved;
+  session_.tunnel_consumed(id_, bytes, relieved);
+}
+
+bool ServerStream::others_move() const {
+  return session_.busy_with_others(id_);
+}
+
+void ServerStream::pledge(std::span<const char> bytes) {
+  outbox_ = bytes;
+  session_.resume(id_);
 }
 
 }  // namespace dao::http::h2

@@ -1,4 +1,5 @@
-// The HTTP/2 Exchange: one request on a ServerSession, made when its head is complete. Internal to http/h2.
+// The HTTP/2 Exchange: one request on a ServerSession, made when its head is complete. Internal to http/h2. After
+// upgrade() its DATA frames are a byte stream in both directions (server_tunnel.h).
 //
 // The session calls what is under "for the session"; nothing of that resumes anybody inside the call. After the stream
 // was lost (reset, or its connection ended) every operation fails with why, and nothing is asked of nghttp2 any more.
@@ -14,6 +15,7 @@
 #include "dao/http/exchange.h"
 #include "dao/http/h2/body_queue.h"
 #include "dao/http/h2/request_assembler.h"
+#include "dao/http/h2/server_tunnel.h"
 #include "dao/http/request_handler.h"
 #include "dao/rt/event.h"
 #include "dao/rt/frame_pool.h"
@@ -44,12 +46,13 @@ class ServerStream final : public Exchange {
   rt::Task<Result<>> send_body(BodyPiece piece, std::span<const Field> trailers) override;
   [[nodiscard]] bool head_sent() const override { return head_sent_; }
   [[nodiscard]] std::uint64_t response_body_bytes() const override { return sent_bytes_; }
+  rt::Task<Result<UpgradedStream>> upgrade(ResponseHead& head) override;
   void abort() override { aborted_ = true; }
   void close_after() override {}  // an answer ends its stream, not the connection
 
   // For the session.
   [[nodiscard]] std::int32_t id() const { return id_; }
-  void body_arrived(std::span<const char> bytes) { inbox_.push(bytes), arrived_.set(); }
+  void body_arrived(std::span<const char> bytes);
   void body_ended();
   Result<> trailers_arrived(RequestAssembler& assembler) { return assembler.finish_trailers(trailer_text_, trailers_); }
   // The client, or the connection, is gone.
@@ -65,11 +68,15 @@ class ServerStream final : public Exchange {
   [[nodiscard]] Offer offer(std::size_t most) const;
   // The next `bytes` of what was offered, as they go out.
   std::span<const char> take(std::size_t bytes);
+  [[nodiscard]] bool all_taken() const { return outbox_.empty(); }
   void end_sent();  // the end of the answer went out
   [[nodiscard]] bool complete() const { return end_sent_ && !aborted_; }
   [[nodiscard]] bool request_complete() const { return input_ended_; }
-  // What is still unread of the body is thrown away: its bytes.
+  // What is still unread of the body is thrown away. How many bytes the connection's window still misses for it.
   std::size_t discard_body();
+  [[nodiscard]] bool tunnelled() const { return tunnel_.has_value(); }
+  // Says the end of a stream that has left HTTP, and gives the client time to end its side.
+  rt::Task<> end_tunnel();
   std::unique_ptr<RequestHead> take_head() { return std::move(head_); }
 
   std::size_t position = 0;       // in the session's list
@@ -77,10 +84,16 @@ class ServerStream final : public Exchange {
   std::optional<Error> rejected;  // the request was not understood
 
  private:
+  friend class ServerTunnel;
+
   [[nodiscard]] Error why_lost() const;
   [[nodiscard]] Result<BodyPiece> next_piece();
   void release_piece();
   rt::Task<Result<>> until_taken();
+  // For the tunnel.
+  void consume_input(std::size_t bytes);
+  void pledge(std::span<const char> bytes);
+  [[nodiscard]] bool others_move() const;
 
   ServerSession& session_;
   std::int32_t id_;
@@ -108,6 +121,9 @@ class ServerStream final : public Exchange {
   bool head_sent_ = false;
   bool end_sent_ = false;
   bool aborted_ = false;
+
+  std::optional<ServerTunnel> tunnel_;
+  std::size_t relieved_ = 0;  // bytes of inbox_ that the connection's window does not wait for
 };
 
 }  // namespace dao::http::h2
