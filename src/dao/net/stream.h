@@ -11,6 +11,7 @@
 
 #include <sys/uio.h>
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,9 +55,9 @@ class Stream {
   // included; would_block: again when writable; failed: what a write would fail with. A stream that has nothing to
   // agree on is ready at once, though it may still be connecting.
   virtual IoResult try_finish_connect() { return {IoStatus::ok}; }
-  // Before the first write: what goes before everything else on the connection, TLS included. It is no part of what
-  // try_write reports.
-  virtual void write_first(std::string_view bytes) = 0;
+  // Before the first write on a stream that connects: what goes before everything else on the connection, TLS included.
+  // It is no part of what try_write reports.
+  virtual void write_first(std::string_view) { assert(!"nothing goes before this stream"); }
   // What is left of a write does not come any more. Nothing can be written after it.
   virtual void abandon_write() {}
   // A connection is shared with others, and it is theirs that the peer takes now.
