@@ -867,6 +867,8 @@ INSTANTIATE_TEST_SUITE_P(
                 ErrorKind::malformed, true},
         Hostile{"status_below_100", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "099")),
                 ErrorKind::malformed, true},
+        Hostile{"status_above_599", kSettings + frame(NGHTTP2_HEADERS, 5, 1, literal(":status", "600")),
+                ErrorKind::malformed, true},
         Hostile{"name_empty", kSettings + frame(NGHTTP2_HEADERS, 5, 1, std::string(kStatus200) + literal("", "y")),
                 ErrorKind::malformed, true},
         Hostile{"name_with_a_space",

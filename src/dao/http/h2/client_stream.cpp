@@ -309,7 +309,7 @@ bool ClientStream::add_field(std::string_view name, std::string_view value) {
   if (name == ":status") {
     // nghttp2 lets three digits through only.
     section_.status = static_cast<std::uint16_t>((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
-    if (section_.status >= 100) return true;
+    if (section_.status >= 100 && section_.status <= 599) return true;
     fail(malformed("invalid :status (RFC 9110 15)"));
     return false;
   }
