@@ -1,21 +1,28 @@
 """Conformance through DAO: a server must behave through it exactly as it does without it, whatever the frames.
 
 The cases follow the chapters of the usual conformance suites: framing, pings, reserved bits, opcodes, fragmentation,
-UTF-8, closing. Each is played twice by hand, to a server of the `websockets` library itself and through DAO, and what
-comes back is compared: the frames, the Close, the end.
+UTF-8, closing. Each is played by hand to a server of the `websockets` library itself, and through DAO over HTTP/1.1 and
+over HTTP/2, and what comes back is compared: the frames, the Close, the end. The chapters of limits, of messages in many
+fragments and of permessage-deflate follow below.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 import websockets
+from lib import deadline
 from lib.client import RawClient, split
 from lib.dao import Dao, simple_config
+from lib.h2frames import H2Client
 from lib.http1 import Truncated
 from lib.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, LibraryServer, RawWebSocket, close, frame
+from lib.websocket_http2 import H2WebSocket
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 async def echo(socket: websockets.WebSocketServerProtocol) -> None:
@@ -29,10 +36,9 @@ class Pair:
     dao: Dao
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with LibraryServer(echo, compression=None) as server:
-        dao = Dao(simple_config(server.url), tmp_path_factory.mktemp("conformance") / "dao")
+def run(directory: pytest.TempPathFactory, compression: str | None) -> Iterator[Pair]:
+    with LibraryServer(echo, compression=compression) as server:
+        dao = Dao(simple_config(server.url), directory.mktemp("conformance") / "dao")
         try:
             yield Pair(server, dao)
             dao.close_clients()
@@ -40,6 +46,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             dao.stop()
         finally:
             dao.kill()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    yield from run(tmp_path_factory, None)
+
+
+@pytest.fixture(scope="module")
+def deflating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    yield from run(tmp_path_factory, "deflate")
 
 
 def m(opcode: int, payload: bytes = b"", *, fin: bool = True, length_bytes: int = 0) -> bytes:
@@ -99,24 +115,42 @@ CASES: dict[str, Case] = {
 }
 
 
-def play(client: RawClient, case: Case, size: int) -> tuple[list[tuple[int, bytes, bool]], tuple[int, bytes] | None]:
+Seen = tuple[list[tuple[int, bytes, bool]], tuple[int, bytes] | None]
+
+
+def converse(socket: RawWebSocket | H2WebSocket, case: Case, size: int) -> Seen:
     """What came back when the case was sent in segments of `size`: all but the Close, in no particular order (echo and
     pong are two tasks of the server), and the Close."""
+    socket.send(*split(case.data, size))
+    frames = []
+    try:
+        while (got := socket.read()).opcode != CLOSE:
+            frames.append((got.opcode, got.payload, got.fin))
+            if len(frames) == case.replies:
+                socket.send(BYE)
+    except Truncated:
+        return sorted(frames), None
+    socket.send(close(1000, masked=True))
+    return sorted(frames), (got.opcode, got.payload)
+
+
+def play(client: RawClient, case: Case, size: int) -> Seen:
     with client:
-        socket = RawWebSocket(client, "/")
-        socket.send(*split(case.data, size))
-        frames = []
-        try:
-            while (got := socket.read()).opcode != CLOSE:
-                frames.append((got.opcode, got.payload, got.fin))
-                if len(frames) == case.replies:
-                    socket.send(BYE)
-        except Truncated:
-            return sorted(frames), None
-        client.send(close(1000, masked=True))
-        client.expect_ended()
-        assert client.reader.buffered == b"", "nothing follows a Close"
-        return sorted(frames), (got.opcode, got.payload)
+        seen = converse(RawWebSocket(client, "/"), case, size)
+        if seen[1] is not None:
+            client.expect_ended()
+            assert client.reader.buffered == b"", "nothing follows a Close"
+        return seen
+
+
+def play_http2(dao: Dao, case: Case, size: int) -> Seen:
+    with H2Client(dao.address) as client:
+        socket = H2WebSocket(client, path="/")
+        seen = converse(socket, case, size)
+        socket.expect_end()
+        socket.end()
+        client.sync()
+        return seen
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -126,5 +160,95 @@ def test_as_without_dao(both: Pair, case: Case) -> None:
     assert directly[1] is not None, "the server itself says Close in every case"
     assert len(directly[0]) == case.replies
     assert play(both.dao.client(), case, whole) == directly
+    assert play_http2(both.dao, case, min(whole, 16000)) == directly
     if whole < 2000:
         assert play(both.dao.client(), case, 1) == directly, "byte by byte"
+        assert play_http2(both.dao, case, 1) == directly, "byte by byte"
+
+
+# Limits and performance: large messages, in one frame, in fragments of any size, in small segments, and many small ones
+
+
+LARGE = [64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20, 16 << 20]
+
+
+def echoed(dao: Dao, opcode: int, payload: bytes, fragment: int, segment: int) -> None:
+    pieces = split(payload, fragment)
+    frames = b"".join(
+        m(CONTINUATION if n else opcode, piece, fin=n == len(pieces) - 1) for n, piece in enumerate(pieces)
+    )
+    with dao.client() as client:
+        client.socket.settimeout(60 * deadline.SCALE)
+        socket = RawWebSocket(client, "/")
+        socket.send(*split(frames, segment))
+        got = socket.read(60 * deadline.SCALE)
+        assert (got.opcode, got.fin) == (opcode, True) and got.payload == payload
+        socket.send(BYE)
+        socket.expect_close(1000)
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", LARGE)
+def test_large_messages(both: Pair, size: int, opcode: int) -> None:
+    echoed(both.dao, opcode, (b"*" if opcode == TEXT else b"\xfe") * size, size, 1 << 20)
+
+
+@pytest.mark.parametrize("fragment", [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20])
+def test_four_megabytes_in_fragments(both: Pair, fragment: int) -> None:
+    echoed(both.dao, BINARY, os.urandom(1 << 20) * 4, fragment, 1 << 20)
+
+
+@pytest.mark.parametrize("segment", [64, 128, 256, 512, 1024, 2048])
+def test_a_megabyte_in_small_segments(both: Pair, segment: int) -> None:
+    echoed(both.dao, TEXT, b"*" * (1 << 20), 1 << 20, segment)
+
+
+def library_client(dao: Dao, messages: list[bytes | str], **options: object) -> None:
+    host, port = dao.address  # type: ignore[misc]
+
+    async def talk() -> None:
+        async with websockets.connect(f"ws://{host}:{port}/", max_size=None, **options) as socket:
+            assert bool(socket.extensions) == ("extensions" in options)
+            for message in messages:
+                await socket.send(message)
+                assert await socket.recv() == message
+
+    asyncio.run(asyncio.wait_for(talk(), 60 * deadline.SCALE))
+
+
+@pytest.mark.parametrize("size", [0, 16, 64, 256, 1024, 4096, 16384, 65536])
+def test_many_messages(both: Pair, size: int) -> None:
+    library_client(both.dao, [os.urandom(size) for _ in range(200)], compression=None)
+    library_client(both.dao, ["*" * size for _ in range(200)], compression=None)
+
+
+# permessage-deflate (RFC 7692): windows, with and without the context, messages of every size that compress or do not
+
+
+OFFERS = {
+    "default": {},
+    "no-context-of-server": {"server_no_context_takeover": True},
+    "no-context-of-client": {"client_no_context_takeover": True},
+    "windows-of-9": {"server_max_window_bits": 9, "client_max_window_bits": 9},
+    "windows-of-15": {"server_max_window_bits": 15, "client_max_window_bits": 15},
+    "nothing-kept": {
+        "server_no_context_takeover": True, "client_no_context_takeover": True,
+        "server_max_window_bits": 9, "client_max_window_bits": 9,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [16, 64, 256, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
+def test_deflate(deflating: Pair, offer: dict[str, object], size: int) -> None:
+    even = "grüße " * size
+    messages = [os.urandom(size), even[:size], bytes(size), os.urandom(size // 2) * 2] * 5
+    library_client(
+        deflating.dao, messages, compression=None, extensions=[ClientPerMessageDeflateFactory(**offer)]
+    )
+
+
+@pytest.mark.parametrize("size", [1 << 20, 16 << 20])
+def test_deflate_of_large_messages(deflating: Pair, size: int) -> None:
+    messages = [os.urandom(4096) * (size // 4096), "*" * size]
+    library_client(deflating.dao, messages, compression=None, extensions=[ClientPerMessageDeflateFactory()])

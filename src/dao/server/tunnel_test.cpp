@@ -446,5 +446,102 @@ TEST_F(TunnelTest, AClientThatTakesNothingIsGone) {
   EXPECT_EQ(outcome->error.kind, ErrorKind::timeout_write);
 }
 
+// A stream as HTTP/2 has it: what has come lies in its memory, and what is written may stay with the writer for a
+// while.
+class LendingStream final : public net::Stream {
+ public:
+  net::IoResult try_read(std::span<char>) override {
+    return {inbox.empty() && ended ? net::IoStatus::end : net::IoStatus::would_block};
+  }
+  [[nodiscard]] std::span<const char> buffered() const override { return inbox; }
+  void consume(std::size_t bytes) override { inbox.erase(0, bytes); }
+  [[nodiscard]] bool may_read() const override { return !inbox.empty() || ended; }
+  net::IoResult try_write(std::span<const iovec> pieces) override {
+    held = {static_cast<const char*>(pieces.front().iov_base), pieces.front().iov_len};
+    const std::size_t taken = std::min(room, held.size());
+    outbox += held.substr(0, taken);
+    held.remove_prefix(taken);
+    room -= taken;
+    return taken > 0 ? net::IoResult{net::IoStatus::ok, 0, taken} : net::IoResult{net::IoStatus::would_block};
+  }
+  void abandon_write() override { held = {}, abandoned = true; }
+  [[nodiscard]] bool held_up_by_others() const override { return others_move; }
+  [[nodiscard]] std::size_t unread_by_peer() const override { return held.size(); }
+  bool idle_and_open() override { return !may_read(); }
+  void shutdown_write() override {}
+  void came(std::string_view text) { inbox += text, readable.set(); }
+  void allow(std::size_t bytes) { room += bytes, writable.set(); }
+
+  std::string inbox;
+  bool ended = false;
+  std::string outbox;
+  std::string_view held;
+  std::size_t room = 1 << 20;
+  bool abandoned = false;
+  bool others_move = false;
+};
+
+class LendingTunnelTest : public TunnelTest {
+ protected:
+  void start_lending(std::size_t capacity = 65536) {
+    std::tie(backend_stream, backend) = net::MemoryStream::make_pair(capacity);
+    loop.spawn(run_lending());
+    pump();
+  }
+  rt::Task<> run_lending() {
+    auto running = tunnel({.loop = loop,
+                           .buffers = buffers,
+                           .random = random,
+                           .counters = shard.worker(),
+                           .client = {&lender, {}},
+                           .backend = {backend_stream.get(), {}},
+                           .client_stall = 30s,
+                           .backend_stall = 20s,
+                           .drain = drain});
+    outcome = co_await std::move(running);
+    backend_stream.reset();
+  }
+  LendingStream lender;
+};
+
+TEST_F(LendingTunnelTest, LentBytesAreConsumedWhenTheBackendHasThem) {
+  start_lending(1000);
+  const std::string whole = frame(kBinary, std::string(3000, 'x'), true);
+  lender.came(whole);
+  pump();
+  EXPECT_EQ(lender.inbox, whole) << "the backend has not taken all of it";
+  EXPECT_EQ(buffers.in_use(), 0U) << "nothing is copied";
+  std::string got = take(*backend);
+  got += take(*backend);
+  EXPECT_EQ(got, whole);
+  EXPECT_EQ(lender.inbox, "");
+  lender.ended = true;
+  lender.came({});
+  EXPECT_EQ(backend_gets_close(), 1001U);
+  backend.reset();
+  expect_end(WebSocketEnd::client_lost);
+}
+
+TEST_F(LendingTunnelTest, WhatCannotBeWrittenIsAbandoned) {
+  start_lending();
+  lender.room = 10;
+  send(*backend, frame(kBinary, std::string(1000, 'x')));
+  EXPECT_EQ(lender.outbox.size(), 10U);
+  lender.others_move = true;
+  pass(120s);
+  EXPECT_FALSE(lender.abandoned) << "it is the others' turn";
+  lender.allow(20);
+  pump();
+  EXPECT_EQ(lender.outbox.size(), 30U);
+  lender.others_move = false;
+  pass(60s);
+  EXPECT_TRUE(lender.abandoned);
+  EXPECT_TRUE(lender.held.empty());
+  EXPECT_EQ(backend_gets_close(), 1001U);
+  backend.reset();
+  pass(10s);
+  expect_end(WebSocketEnd::client_timeout);
+}
+
 }  // namespace
 }  // namespace dao::server
