@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build test bench soak format install clean sanitize fuzz docs deps
+.PHONY: help run demo build test interop bench soak format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test: ## build and run everything a change must pass (unit, behaviour, generated
 sanitize: ## unit and behaviour tests under ASan+UBSan (-O0, -O2) and TSan
 	@scripts/install-deps build test
 	@scripts/sanitize
+
+interop: ## WebSocket endpoints of others through DAO: python3-websockets, npm's ws, Chromium over HTTP/2 (needs npm)
+	@scripts/install-deps build interop
+	@scripts/interop
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
 	@scripts/install-deps build test
