@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build test interop bench soak format install clean sanitize fuzz docs deps
+.PHONY: help run demo build test interop bench soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build
 	@scripts/build release dao dao-upstream dao_load bench_backend
 	@/usr/bin/python3 bench/soak.py $(SOAK_ARGS)
+
+scan-tls: ## testssl.sh looks at DAO's default TLS settings
+	@scripts/install-deps build scan
+	@scripts/build release dao dao-upstream
+	@scripts/scan-tls build/release/bin/dao
 
 format: ## reformat the sources
 	@scripts/install-deps build test

@@ -28,7 +28,7 @@ from lib.tls import Authority, TlsClient, context
 MIB = 1 << 20
 FACTOR = 5
 P99_FLOOR = 0.025
-MEDIAN_FLOOR = 0.002
+MEDIAN_FLOOR = 0.001
 ROUNDS = 4
 REQUESTS = 300
 KEPT = 500  # connections that a flood holds open
@@ -49,6 +49,12 @@ class Scene:
     @property
     def secure(self) -> tuple[str, int]:
         return self.dao.addresses[1]  # type: ignore[return-value]
+
+    def settle(self) -> None:
+        """Waits until the worker has done with whatever a flood has left it."""
+        deadline.wait_until(
+            lambda: self.dao.metrics().total("dao_connections") <= 2, "the connections of a flood to end", poll=0.05
+        )
 
     def cpu_seconds(self) -> float:
         return self.dao.metrics().total("process_cpu_seconds_total")
@@ -110,6 +116,7 @@ def test_flood(scene: Scene, name: str) -> None:
     with PacedClient(scene.plain) as plain, PacedClient(scene.secure, tls=True) as secure:
         while len(rounds) < ROUNDS:
             other = secure if len(rounds) % 2 else plain
+            scene.settle()
             calm = other.ask(REQUESTS)
             with Flood(scene.secure if over_tls else scene.plain, piece, keep=keep) as flood:
                 rounds.append((calm, other.ask(REQUESTS)))
@@ -146,17 +153,3 @@ def test_half_open_connections_cost_no_cpu(scene: Scene) -> None:
     finally:
         for client in held:
             client.close()
-
-
-def test_a_client_that_leaves_costs_no_handshake(scene: Scene) -> None:
-    """Of a flood of hellos that nobody waits for, most cost nothing: they are counted as closed."""
-    before = scene.dao.metrics()
-
-    def failed() -> float:
-        return scene.dao.metrics().value("dao_tls_handshake_failures_total", reason="closed") - before.value(
-            "dao_tls_handshake_failures_total", reason="closed"
-        )
-
-    with PacedClient(scene.plain) as other, Flood(scene.secure, HELLO) as flood:
-        other.ask(REQUESTS)
-    deadline.wait_until(lambda: failed() >= flood.made // 2, "the handshakes to be given up")

@@ -509,6 +509,41 @@ TEST_F(TlsStreamTest, APeerThatOnlySendsKeyUpdatesIsCutOff) {
   close(fd);
 }
 
+TEST_F(TlsStreamTest, AClientThatLeavesBeforeItsTurnCostsNoStep) {
+  const auto context = client_context(trusting());
+  connect(*context);
+  const auto hello_and_leave = [this]() -> rt::Task<Result<>> {
+    auto beginning = client->finish_connect(loop, loop.precise_now() + std::chrono::milliseconds(20), nullptr);
+    Result<> begun = co_await std::move(beginning);
+    client.reset();
+    co_return begun;
+  };
+  {
+    const HandshakeTurns::Place somebody_else(turns);
+    const auto [accepted, left] =
+        run(rt::join(server->accept(loop, server_context.get(), turns, soon(), nullptr), hello_and_leave()));
+    ASSERT_FALSE(left);
+    EXPECT_EQ(left.error().kind, ErrorKind::timeout_connect) << "nobody answered the hello";
+    ASSERT_FALSE(accepted);
+    EXPECT_EQ(accepted.error().kind, ErrorKind::closed);
+    EXPECT_EQ(accepted.error().detail, "closed before its handshake");
+  }
+  EXPECT_FALSE(turns.anybody_waits());
+}
+
+TEST_F(TlsStreamTest, AHandshakeThatNeverGetsItsTurnEndsInTime) {
+  const auto context = client_context(trusting());
+  connect(*context);
+  const HandshakeTurns::Place somebody_else(turns);
+  const Instant deadline = loop.precise_now() + std::chrono::milliseconds(50);
+  const auto [accepted, connected] =
+      run(rt::join(server->accept(loop, server_context.get(), turns, deadline, nullptr),
+                   client->finish_connect(loop, loop.precise_now() + std::chrono::milliseconds(100), nullptr)));
+  ASSERT_FALSE(accepted);
+  EXPECT_EQ(accepted.error().kind, ErrorKind::timeout_head);
+  EXPECT_FALSE(connected);
+}
+
 TEST(TlsClientContextTest, FilesThatCannotBeUsedAreNamed) {
   const auto no_ca = TlsClientContext::make({.server_name = "a", .ca_file = "/nonexistent/ca.pem"});
   ASSERT_FALSE(no_ca);
