@@ -189,7 +189,8 @@ def test_the_deadline_reaches_the_backend(start_dao, backend, open_channel) -> N
     channel = open_channel(start_dao(before(backend)))
     backend.release.set()
     channel.unary_unary("/t/Late")(b"x", timeout=LIMIT)
-    assert backend.remaining is not None and 0 < backend.remaining <= LIMIT
+    # The client rounds what it writes up, by a few percent.
+    assert backend.remaining is not None and 0 < backend.remaining < 1.1 * LIMIT
 
 
 def test_a_deadline_that_passes_ends_the_call_at_the_backend(start_dao, backend, open_channel) -> None:

@@ -47,6 +47,7 @@ RequestRecord full_record() {
           .host = "example.com",
           .protocol = "HTTP/1.1",
           .status = 502,
+          .grpc_status = "UNAVAILABLE",
           .request_bytes = 10,
           .response_bytes = 2000,
           .route = "items",
@@ -66,8 +67,9 @@ RequestRecord full_record() {
 TEST(AccessLogJsonTest, EveryField) {
   EXPECT_EQ(json_line(full_record()),
             R"({"time":"2026-11-23T03:21:00.123Z","client":"192.0.2.1","client_port":41234,"method":"POST",)"
-            R"("host":"example.com","target":"/items?q=1","protocol":"HTTP/1.1","status":502,"request_bytes":10,)"
-            R"("response_bytes":2000,"duration_ms":12.345,"route":"items","upstream":"a",)"
+            R"("host":"example.com","target":"/items?q=1","protocol":"HTTP/1.1","status":502,)"
+            R"("grpc_status":"UNAVAILABLE","request_bytes":10,"response_bytes":2000,)"
+            R"("duration_ms":12.345,"route":"items","upstream":"a",)"
             R"("upstream_address":"10.0.0.1:8080","attempts":2,"connect_ms":0.150,"head_ms":9000.000,"reused":true,)"
             R"("error":"connection_terminated","error_detail":"closed before the response head",)"
             R"("referer":"http://example.com/","user_agent":"curl/8.0",)"
@@ -178,6 +180,7 @@ TEST(AccessLogFormatTest, NoLineIsLongerThanItsBound) {
                              .host = worst,
                              .protocol = worst,
                              .status = 999,
+                             .grpc_status = worst,
                              .request_bytes = kMost,
                              .response_bytes = kMost,
                              .route = worst,
