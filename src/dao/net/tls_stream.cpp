@@ -279,8 +279,10 @@ rt::Task<Result<>> TlsStream::accept(rt::Loop& loop, SSL_CTX* context, Handshake
 
 rt::Task<bool> TlsStream::wait_turn(rt::Loop& loop, HandshakeTurns& turns, Instant deadline) {
   HandshakeTurns::Place place(turns);
+  // Who leaves before it begins costs nothing. Later the dear part is done, and the last message of a client that only
+  // wanted to know whether we can shake hands may have come together with its end.
   rt::Cancel gone;
-  watch_peer(&gone, true);
+  if (!ssl_) watch_peer(&gone, true);
   const auto served = [this, &gone] {
     watch_peer(nullptr, false);
     return !gone.requested();
