@@ -20,7 +20,7 @@ from lib.h2_origin import H2Origin, TlsSocket
 from lib.origin import CLOSE, Origin
 from lib.tls import Authority
 from lib.websocket import TEXT, RawWebSocket, answer, frame
-from test_grpc import Service
+from test_grpc import Backend
 
 StartDao = Callable[..., Dao]
 
@@ -284,7 +284,7 @@ def test_an_answer_that_is_cut_never_looks_complete(
 def channel(start_dao: StartDao, authority: Authority) -> Iterator[grpc.Channel]:
     theirs = authority.issue("IP:127.0.0.1")
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers((Service(),))
+    server.add_generic_rpc_handlers((Backend(),))
     port = server.add_secure_port(
         "127.0.0.1:0", grpc.ssl_server_credentials([(theirs.key.read_bytes(), theirs.cert.read_bytes())])
     )
