@@ -340,6 +340,15 @@ std::optional<std::uint32_t> goaway_code(std::string_view frames) {
 
 // --- exchanges -----------------------------------------------------------------------------------------------------
 
+TEST_F(ServerSessionTest, AnAnswerWithoutContentHasNoLength) {
+  handler.behaviour = [](Exchange& exchange) { return Handler::respond(exchange, 200, ""); };
+  connect();
+  const std::int32_t id = get("/");
+  EXPECT_EQ(answers[id].status, "200");
+  EXPECT_EQ(answers[id].fields, (Pairs{{"x-mixed-case", "yes"}}));
+  EXPECT_TRUE(answers[id].ended);
+}
+
 TEST_F(ServerSessionTest, AnswersAGet) {
   connect();
   const std::int32_t id = get("/x?y=1");

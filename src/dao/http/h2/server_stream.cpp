@@ -186,7 +186,8 @@ rt::Task<Result<>> ServerStream::send_head(ResponseHead& head, BodyFraming frami
   constexpr std::uint16_t kNotModified = 304;
   const bool may_have_body = head_->method != Method::head && head.status != kNoContent && head.status != kNotModified;
   no_body_ = !may_have_body || framing.kind == BodyFraming::Kind::none;
-  const bool length_known = framing.kind == BodyFraming::Kind::none || framing.kind == BodyFraming::Kind::length;
+  // An answer without content says so by its END_STREAM; a length of 0 would be metadata to clients of gRPC.
+  const bool length_known = framing.kind == BodyFraming::Kind::length;
   const bool add_length = may_have_body && length_known && head.find(FieldId::content_length) == nullptr;
   if (!no_body_) outbox_ = first.bytes;
   last_given_ = first.last || no_body_;
