@@ -260,6 +260,59 @@ def test_a_required_client_certificate(start_dao: Callable, origin: Origin, auth
     assert len(origin.requests) == 1
 
 
+def test_a_revoked_client_certificate(start_dao: Callable, origin: Origin, authority: Authority) -> None:
+    """Refused from the moment that the list names it, with a session from before too; others come in."""
+    clients = Authority(authority.directory, "clients")
+    alice, bob = (clients.issue(subject=f"/CN={name}") for name in ("Alice", "Bob"))
+    config = tls_config(
+        origin,
+        authority.issue(*NAMES),
+        client_auth="required",
+        client_ca=str(clients.cert),
+        client_crl=str(clients.crl(bob)),
+    )
+    dao = start_dao(config)
+
+    def refused(identity: Identity, version: ssl.TLSVersion, session: ssl.SSLSession | None = None) -> bool:
+        try:
+            with TlsClient(
+                dao.address, context(authority, identity=identity, version=version), session=session
+            ) as client:
+                client.socket.sendall(GET)
+                return not client.socket.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return True
+
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        assert refused(bob, version) and not refused(alice, version)
+    tls = context(authority, identity=alice)
+    with TlsClient(dao.address, tls) as client:
+        assert client.exchange(GET).status == 200
+        session = client.socket.session
+    clients.crl(alice)
+    dao.wait_log(lambda line: line.message == "certificate files read again")
+    assert not refused(bob, ssl.TLSVersion.TLSv1_3)
+    with pytest.raises((ssl.SSLError, ConnectionError)), TlsClient(dao.address, tls, session=session) as client:
+        client.socket.sendall(GET)
+        assert client.socket.recv(1) == b""
+        raise ConnectionError
+
+
+def test_a_list_of_revoked_certificates_that_is_none(
+    start_dao: Callable, origin: Origin, authority: Authority
+) -> None:
+    config = tls_config(
+        origin,
+        authority.issue(*NAMES),
+        client_auth="optional",
+        client_ca=str(authority.cert),
+        client_crl=str(authority.cert),
+    )
+    dao = start_dao(config, wait_ready=False)
+    assert dao.wait_exit() == 1
+    assert str(authority.cert) in dao.logs("cannot start")[0].fields["reason"]
+
+
 def test_an_optional_client_certificate(start_dao: Callable, origin: Origin, authority: Authority) -> None:
     clients = Authority(authority.directory, "clients")
     dao = start_dao(

@@ -90,7 +90,8 @@ struct ListenerTls {
   std::string ciphers{kDefaultCiphers};
   std::string cipher_suites{kDefaultCipherSuites};
   ClientAuth client_auth = ClientAuth::off;
-  std::string client_ca{};  // a file; empty only if client_auth is off
+  std::string client_ca{};   // a file; empty only if client_auth is off
+  std::string client_crl{};  // a file; empty = nobody is revoked; only with client_auth
   bool session_tickets = true;
   Milliseconds session_timeout = std::chrono::hours(1);
 };

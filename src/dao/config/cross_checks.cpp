@@ -191,6 +191,11 @@ void check_listener_tls(const Applied& applied, Findings& findings) {
     if (tls.client_auth != ClientAuth::off && !applied.places.contains(path + ".client_ca")) {
       error(path + ".client_auth", "nobody vouches for clients", "\"client_ca\" with the authorities");
     }
+    if (tls.client_auth == ClientAuth::off && !tls.client_crl.empty()) {
+      findings.warning(place(applied.places, path + ".client_crl"), path + ".client_crl",
+                       {.message = "a list of revoked certificates, and none is asked for",
+                        .expected = "\"client_auth\" = \"optional\" or \"required\""});
+    }
   }
 }
 

@@ -525,6 +525,20 @@ TEST(Load, TlsOfListenersAndUpstreams) {
   EXPECT_FALSE(upstream.tls.verify);
 }
 
+TEST(Load, AListOfRevokedCertificatesThatNobodyIsAskedFor) {
+  const std::string lists = "client_ca = \"/ca\"\nclient_crl = \"/crl\"\n";
+  const std::string rest = "[[server.listener.tls.certificates]]\ncert = \"/c\"\nkey = \"/k\"";
+  const auto idle = load_text(server(listener("a", ":1") + "[server.listener.tls]\n" + lists + rest), "x");
+  ASSERT_TRUE(idle);
+  ASSERT_EQ(idle->warnings.size(), 1U);
+  EXPECT_EQ(idle->warnings[0].key, "server.listener[0].tls.client_crl");
+  EXPECT_EQ(idle->config.server.listeners[0].tls.client_crl, "/crl");
+  const auto used = load_text(
+      server(listener("a", ":1") + "[server.listener.tls]\nclient_auth = \"required\"\n" + lists + rest), "x");
+  ASSERT_TRUE(used);
+  EXPECT_THAT(used->warnings, IsEmpty());
+}
+
 TEST(Load, RulesOverrideProxyWhereverItStands) {
   const auto loaded =
       load_text(std::string("[[routes.rule]]\nname = \"r\"\n[routes.rule.proxy]\nretries = 0\nretry_on = []\n") +

@@ -101,6 +101,11 @@ Table listener_tls_table() {
           "listeners; a request for another host than the one named by SNI gets a 421."),
       file<&ListenerTls::client_ca>("client_ca", "nobody", R"("/etc/dao/clients.pem")",
                                     "The authorities that vouch for clients, in PEM."),
+      file<&ListenerTls::client_crl>(
+          "client_crl", "nobody is revoked", R"("/etc/dao/revoked.pem")",
+          "Certificates of clients that are no longer valid: revocation lists in PEM, one from each authority between "
+          "a client and the root, the root's included; without the list of an authority its clients are refused. Read "
+          "again when it changes; sessions from before then are not resumed."),
       boolean<&ListenerTls::session_tickets>(
           "session_tickets", true,
           "Lets clients resume a session without a full handshake. The keys are made by DAO, live in its memory only, "

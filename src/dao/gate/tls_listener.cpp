@@ -40,6 +40,7 @@ std::string TlsListener::look_at_files() const {
     look(files.ocsp);
   }
   look(listener_.tls.client_ca);
+  look(listener_.tls.client_crl);
   return state;
 }
 

@@ -32,12 +32,14 @@ int version_of(config::TlsVersion version) {
 }
 
 // A session is resumed only where it began: on a listener of this name that asks for client certificates in the same
-// way of the same authorities.
+// way of the same authorities, with the same certificates revoked.
 std::array<unsigned char, SHA256_DIGEST_LENGTH> session_context(const config::Listener& listener) {
   std::string text = listener.name + '\0' + std::to_string(static_cast<int>(listener.tls.client_auth)) + '\0';
-  if (!listener.tls.client_ca.empty()) {
-    std::ifstream file(listener.tls.client_ca, std::ios::binary);
+  for (const std::string& path : {listener.tls.client_ca, listener.tls.client_crl}) {
+    if (path.empty()) continue;
+    std::ifstream file(path, std::ios::binary);
     text.append(std::istreambuf_iterator<char>(file), {});
+    text += '\0';
   }
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
@@ -139,6 +141,14 @@ std::expected<net::SslContextPtr, std::string> TlsServer::make_context(const con
   if (wanted.client_auth != config::ClientAuth::off) {
     if (SSL_CTX_load_verify_file(context, wanted.client_ca.c_str()) != 1) return refuse(wanted.client_ca);
     SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(wanted.client_ca.c_str()));
+    if (!wanted.client_crl.empty()) {
+      X509_STORE* store = SSL_CTX_get_cert_store(context);
+      X509_LOOKUP* lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+      if (lookup == nullptr || X509_load_crl_file(lookup, wanted.client_crl.c_str(), X509_FILETYPE_PEM) < 1) {
+        return refuse(wanted.client_crl);
+      }
+      X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    }
     const bool required = wanted.client_auth == config::ClientAuth::required;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
   }

@@ -67,6 +67,21 @@ class Authority:
         made.key.chmod(0o600)
         return made
 
+    def crl(self, *revoked: Identity) -> Path:
+        """A list of revoked certificates, valid for a day; each call writes the same file anew."""
+        index = self.directory / f"{self._name}-revoked.txt"
+        index.write_text(
+            "".join(f"R\t491231235959Z\t200101000000Z\t{each.serial}\tunknown\t/CN=a test\n" for each in revoked)
+        )
+        settings = self.directory / f"{self._name}-revoked.cnf"
+        settings.write_text(f"[ca]\ndefault_ca = this\n[this]\ndatabase = {index}\ndefault_md = sha256\n")
+        made = self.directory / f"{self._name}.crl"
+        fresh = made.with_suffix(".fresh")
+        openssl("ca", "-config", settings, "-gencrl", "-crldays", 1, "-cert", self.cert, "-keyfile", self.key,
+                "-out", fresh)  # fmt: skip
+        fresh.rename(made)
+        return made
+
     def ocsp(self, identity: Identity) -> Path:
         """A good OCSP response about the certificate, valid for a day."""
         serial = identity.serial
