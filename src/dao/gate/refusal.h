@@ -28,6 +28,6 @@ class Refusals {
 
 // Sends a 503 with Retry-After in HTTP/1.1 and lets the client read it, for at most a second; then the connection is
 // closed. Not for a stream that speaks TLS.
-rt::Task<> refuse(rt::Loop& loop, std::unique_ptr<net::SocketStream> stream, rt::Cancel& drain);
+DAO_FRAME_OF_ITS_OWN rt::Task<> refuse(rt::Loop& loop, std::unique_ptr<net::SocketStream> stream, rt::Cancel& drain);
 
 }  // namespace dao::gate

@@ -53,7 +53,8 @@ bool let_in(Door& door, const net::Peer& peer, ClientPlace& place) {
 }
 
 // A coroutine of its own, so that connections of HTTP/1 do not pay for its frame.
-rt::Task<> serve_http2(Door& door, std::unique_ptr<net::Stream> stream, net::Peer peer, std::string already_read) {
+DAO_FRAME_OF_ITS_OWN rt::Task<> serve_http2(Door& door, std::unique_ptr<net::Stream> stream, net::Peer peer,
+                                            std::string already_read) {
   http::h2::ServerSession session(door.loop, std::move(stream), peer, door.buffers, door.settings, door.handler,
                                   door.drain);
   auto serving = session.serve(std::move(already_read));
@@ -62,7 +63,7 @@ rt::Task<> serve_http2(Door& door, std::unique_ptr<net::Stream> stream, net::Pee
 
 // A client that was refused reads why before the connection is gone: bytes of its own that we leave unread would make
 // the kernel reset it.
-rt::Task<> read_out(Door& door, net::TlsStream& stream) {
+DAO_FRAME_OF_ITS_OWN rt::Task<> read_out(Door& door, net::TlsStream& stream) {
   constexpr std::size_t kAtMost = 65536;
   constexpr Nanoseconds kTime = std::chrono::seconds(1);
   stream.stop_tls();
@@ -79,7 +80,7 @@ rt::Task<> read_out(Door& door, net::TlsStream& stream) {
 }
 
 // False: the connection is over.
-rt::Task<bool> shake_hands(Door& door, net::TlsStream& stream, const net::Peer& peer) {
+DAO_FRAME_OF_ITS_OWN rt::Task<bool> shake_hands(Door& door, net::TlsStream& stream, const net::Peer& peer) {
   const std::shared_ptr<const TlsServer> server = door.tls->server();
   const Instant deadline = door.loop.now() + door.settings.header_timeout;
   auto accepting = stream.accept(door.loop, server->context(), door.handshake_turns, deadline, &door.drain);

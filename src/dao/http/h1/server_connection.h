@@ -39,10 +39,10 @@ class ServerConnection {
   enum class Next : std::uint8_t { request, close, linger };
   enum class HeadRead : std::uint8_t { complete, nothing_yet, closed };
 
-  rt::Task<Next> serve_one();
+  DAO_FRAME_OF_ITS_OWN rt::Task<Next> serve_one();
   rt::Task<Result<HeadRead>> read_head(RequestHead& head, Instant& first_byte);
   rt::Task<> discard_rest_of_body(ServerExchange& exchange, bool& clean);
-  rt::Task<> linger();
+  DAO_FRAME_OF_ITS_OWN rt::Task<> linger();
 
   rt::Loop& loop_;
   std::unique_ptr<net::Stream> stream_;
