@@ -196,7 +196,8 @@ class Origin:
             connections = list(self._open.values())
         for connection in connections:
             with contextlib.suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket's own, after which it would read what the peer still says as clear text.
+                socket.socket.shutdown(connection.socket, socket.SHUT_RDWR)
 
     def stop(self) -> None:
         """Closes everything: from here on connections are refused."""
