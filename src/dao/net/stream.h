@@ -57,7 +57,7 @@ class Stream {
   virtual IoResult try_finish_connect() { return {IoStatus::ok}; }
   // Before the first write on a stream that connects: what goes before everything else on the connection, TLS included.
   // It is no part of what try_write reports.
-  virtual void write_first(std::string_view) { assert(!"nothing goes before this stream"); }
+  virtual void write_first(std::string_view) { assert(false && "nothing goes before this stream"); }
   // What is left of a write does not come any more. Nothing can be written after it.
   virtual void abandon_write() {}
   // A connection is shared with others, and it is theirs that the peer takes now.
