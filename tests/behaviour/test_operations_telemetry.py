@@ -30,7 +30,8 @@ def some_traffic(dao: Dao, origin: Origin) -> None:
         expect_ok(client.exchange(post("/post", b"12345")))
         assert client.exchange(get("/lost")).status == 502
         assert client.exchange(b"nonsense\r\n\r\n").status == 400
-    dao.wait_access(6)  # a request is counted before its line is written, and after its last byte was sent
+    # A request is counted after its last byte was sent.
+    deadline.wait_until(lambda: dao.metrics().total("dao_requests_total") == 6, "six requests to be counted")
 
 
 # /metrics --------------------------------------------------------------------------------------------------------
