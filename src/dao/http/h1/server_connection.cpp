@@ -45,8 +45,10 @@ rt::Task<> ServerConnection::serve() {
       rt::Wake wake = rt::Wake::ready;
       while (wake == rt::Wake::ready && !stream_->may_read())
         wake = co_await stream_->wait_readable(loop_, deadline, &drain_);
+      // A request that has come already is served, as the last one: a reset would leave its client in doubt.
+      if (wake == rt::Wake::cancelled) co_await rt::next_batch(loop_);
       handler_.connection_idle(false);
-      if (wake != rt::Wake::ready) break;
+      if (wake != rt::Wake::ready && !stream_->may_read()) break;
     }
     if (loop_.now() != batch_) {
       batch_ = loop_.now();

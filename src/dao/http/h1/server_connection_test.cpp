@@ -787,6 +787,18 @@ TEST_F(ServerConnectionTest, DrainEndsIdleConnectionsAtOnce) {
   EXPECT_TRUE(closed);
 }
 
+TEST_F(ServerConnectionTest, DrainServesARequestThatHasCome) {
+  connect();
+  handler.is_draining = true;
+  drain.request(ErrorKind::draining);
+  std::string request(kGet);
+  const iovec piece{request.data(), request.size()};
+  static_cast<void>(client->try_write({&piece, 1}));  // before the loop has gone on
+  pump();
+  EXPECT_EQ(take(), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+  EXPECT_TRUE(closed);
+}
+
 TEST_F(ServerConnectionTest, DrainLetsARequestFinishAsTheLast) {
   rt::Event go_on;
   handler.behaviour = [&](Exchange& exchange, Seen& seen) -> rt::Task<> {
