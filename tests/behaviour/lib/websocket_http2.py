@@ -70,7 +70,9 @@ class H2WebSocket:
         def there() -> bool:
             return len(self.stream.body) - self._at >= size or self.stream.over
 
-        self.client.wait(there, f"{size} bytes on stream {self.number}")
+        # A client that gives back each frame's window by itself may get many bytes in ever smaller frames.
+        patience = self.client.timeout * (1 + size / (2 << 20))
+        self.client.wait(there, f"{size} bytes on stream {self.number}", patience)
         taken = bytes(self.stream.body[self._at : self._at + size])
         if len(taken) < size:
             raise Truncated(f"{len(taken)} of {size} bytes on stream {self.number}, {self.stream.reset=}")
