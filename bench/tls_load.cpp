@@ -12,36 +12,22 @@
 #include <unistd.h>
 
 #include <array>
-#include <ctime>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "histogram.h"
-#include "process_cpu.h"
 #include "sockets.h"
+#include "timed_load.h"
 
 namespace dao::bench {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::string_view kRequest = "GET /small HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-std::int64_t now_ns() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * kSecond + time.tv_nsec;
-}
-
-struct Options {
-  sockaddr_in to{};
+struct Options : TimedOptions {
   bool resume = false;
-  std::size_t connections = 16;
-  double seconds = 1;
-  double warmup = 0.3;
-  std::vector<int> watched;
 };
 
 struct Connection {
@@ -59,7 +45,8 @@ class Load {
       : options_(std::move(options)),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
         context_(SSL_CTX_new(TLS_client_method())),
-        connections_(options_.connections) {
+        connections_(options_.connections),
+        load_(options_) {
     SSL_CTX_set_verify(context_, SSL_VERIFY_NONE, nullptr);
     SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context_, [](SSL* ssl, SSL_SESSION* session) {
@@ -82,28 +69,13 @@ class Load {
 
   int run() {
     for (Connection& connection : connections_) open(connection);
-    const auto begin = now_ns() + static_cast<std::int64_t>(options_.warmup * 1e9);
-    const auto stop = begin + static_cast<std::int64_t>(options_.seconds * 1e9);
-    std::int64_t taken = 0;
-    std::uint64_t cpu = 0;
-    for (auto now = now_ns(); now < stop; now = now_ns()) {
-      if (taken == 0 && now >= begin) {
-        taken = now;
-        measuring_ = true;
-        cpu = cpu_time_ns(options_.watched);
-      }
+    load_.run([this] {
       const int count = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), 10);
       for (int i = 0; i < count; ++i) {
         proceed(*static_cast<Connection*>(events_.at(static_cast<std::size_t>(i)).data.ptr));
       }
-    }
-    const std::uint64_t spent = cpu_time_ns(options_.watched) - cpu;
-    fmt::print(
-        "{{\"requests\":{},\"seconds\":{:.6f},\"cpu_ns\":{},\"resumed\":{},\"unfinished\":0,\"closed_by_peer\":0,"
-        "\"statuses\":{{}},\"reasons\":{{{}}},\"p50_ns\":{},\"p99_ns\":{},\"p999_ns\":{}}}\n",
-        done_, static_cast<double>(now_ns() - taken) / 1e9, spent, resumed_,
-        broken_ > 0 ? fmt::format("\"connection broken\":{}", broken_) : "", latency_.quantile_ns(0.5),
-        latency_.quantile_ns(0.99), latency_.quantile_ns(0.999));
+    });
+    load_.print(fmt::format("\"resumed\":{},", resumed_));
     return 0;
   }
 
@@ -153,11 +125,10 @@ class Load {
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return;
     // Not every server says goodbye before it closes.
     if (!connection.answer.starts_with("HTTP/1.1 200 ")) {
-      ++broken_;
-    } else if (measuring_) {
-      latency_.record(static_cast<std::uint64_t>(now_ns() - connection.started));
-      ++done_;
-      if (SSL_session_reused(connection.ssl) == 1) ++resumed_;
+      load_.broken();
+    } else {
+      load_.done(connection.started);
+      if (load_.measuring() && SSL_session_reused(connection.ssl) == 1) ++resumed_;
     }
     end(connection);
     open(connection);
@@ -169,15 +140,13 @@ class Load {
   std::vector<Connection> connections_;
   std::array<epoll_event, 64> events_{};
   std::array<char, 16384> room_{};
-  bool measuring_ = false;
-  std::uint64_t done_ = 0;
+  TimedLoad load_;
   std::uint64_t resumed_ = 0;
-  std::uint64_t broken_ = 0;
-  Histogram latency_;
 };
 
 Options parse(std::span<char*> arguments) {
   Options options;
+  options.connections = 16;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string_view name = arguments[i];
     if (name == "--resume") {
@@ -185,22 +154,8 @@ Options parse(std::span<char*> arguments) {
       continue;
     }
     if (i + 1 == arguments.size()) fail("{} needs a value", name);
-    const std::string_view value = arguments[++i];
-    if (name == "--to") {
-      options.to = parse_address(value);
-    } else if (name == "--connections") {
-      options.connections = parse_number<std::size_t>(value);
-    } else if (name == "--seconds") {
-      options.seconds = parse_number<double>(value);
-    } else if (name == "--warmup") {
-      options.warmup = parse_number<double>(value);
-    } else if (name == "--watch") {
-      options.watched.push_back(parse_number<int>(value));
-    } else {
-      fail("unknown option {}", name);
-    }
+    parse_timed(options, name, arguments[++i]);
   }
-  if (options.to.sin_port == 0) fail("--to ADDRESS:PORT is missing");
   return options;
 }
 

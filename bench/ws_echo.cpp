@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,23 +18,15 @@
 #include <string_view>
 #include <vector>
 
-#include "histogram.h"
-#include "process_cpu.h"
 #include "sockets.h"
+#include "timed_load.h"
 
 namespace dao::bench {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::string_view kKey = "dGhlIHNhbXBsZSBub25jZQ==";
 constexpr std::array<char, 4> kMask{0x12, 0x34, 0x56, 0x78};
 constexpr unsigned char kBinaryFinal = 0x82;
-
-std::int64_t now_ns() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * kSecond + time.tv_nsec;
-}
 
 // What a server answers to a key (RFC 6455 section 4.2.2).
 std::string accept_of(std::string_view key) {
@@ -231,18 +222,13 @@ class Server final : public Endpoint {
   int listener_;
 };
 
-struct Options {
-  sockaddr_in to{};
+struct Options : TimedOptions {
   std::size_t bytes = 125;
-  std::size_t connections = 32;
-  double seconds = 1;
-  double warmup = 0.3;
-  std::vector<int> watched;
 };
 
 class Load final : public Endpoint {
  public:
-  explicit Load(Options options) : options_(std::move(options)), connections_(options_.connections) {
+  explicit Load(Options options) : options_(std::move(options)), connections_(options_.connections), load_(options_) {
     std::string payload(options_.bytes, 'w');
     for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<char>(payload[i] ^ kMask[i % 4]);
     message_ = frame_head(payload.size(), true) + payload;
@@ -251,32 +237,17 @@ class Load final : public Endpoint {
 
   int run() {
     for (Connection& connection : connections_) open(connection);
-    const auto begin = now_ns() + static_cast<std::int64_t>(options_.warmup * 1e9);
-    const auto end = begin + static_cast<std::int64_t>(options_.seconds * 1e9);
-    std::int64_t taken = 0;
-    std::uint64_t cpu = 0;
-    for (auto now = now_ns(); now < end; now = now_ns()) {
-      if (taken == 0 && now >= begin) {
-        taken = now;
-        measuring_ = true;
-        cpu = cpu_time_ns(options_.watched);
-      }
+    load_.run([this] {
       const int count = epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), 10);
       for (int i = 0; i < count; ++i) {
         Connection& connection = *static_cast<Connection*>(events_.at(static_cast<std::size_t>(i)).data.ptr);
         if (!proceed(connection)) {
-          ++broken_;
+          load_.broken();
           close(connection.fd);
         }
       }
-    }
-    const std::uint64_t spent = cpu_time_ns(options_.watched) - cpu;
-    fmt::print(
-        "{{\"requests\":{},\"seconds\":{:.6f},\"cpu_ns\":{},\"unfinished\":0,\"closed_by_peer\":0,\"statuses\":{{}},"
-        "\"reasons\":{{{}}},\"p50_ns\":{},\"p99_ns\":{},\"p999_ns\":{}}}\n",
-        messages_, static_cast<double>(now_ns() - taken) / 1e9, spent,
-        broken_ > 0 ? fmt::format("\"connection broken\":{}", broken_) : "", latency_.quantile_ns(0.5),
-        latency_.quantile_ns(0.99), latency_.quantile_ns(0.999));
+    });
+    load_.print();
     return 0;
   }
 
@@ -309,10 +280,7 @@ class Load final : public Endpoint {
     if (connection.in.size() > echo_bytes_ || static_cast<unsigned char>(connection.in[0]) != kBinaryFinal)
       return false;
     connection.in.clear();
-    if (measuring_) {
-      latency_.record(static_cast<std::uint64_t>(now_ns() - connection.started));
-      ++messages_;
-    }
+    load_.done(connection.started);
     return say(connection);
   }
 
@@ -326,34 +294,21 @@ class Load final : public Endpoint {
   std::vector<Connection> connections_;
   std::string message_;
   std::size_t echo_bytes_ = 0;
-  bool measuring_ = false;
-  std::uint64_t messages_ = 0;
-  std::uint64_t broken_ = 0;
-  Histogram latency_;
+  TimedLoad load_;
 };
 
 Options parse(std::span<char*> arguments) {
   Options options;
+  options.connections = 32;
   for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
     const std::string_view name = arguments[i];
     const std::string_view value = arguments[i + 1];
-    if (name == "--to") {
-      options.to = parse_address(value);
-    } else if (name == "--bytes") {
+    if (name == "--bytes") {
       options.bytes = parse_number<std::size_t>(value);
-    } else if (name == "--connections") {
-      options.connections = parse_number<std::size_t>(value);
-    } else if (name == "--seconds") {
-      options.seconds = parse_number<double>(value);
-    } else if (name == "--warmup") {
-      options.warmup = parse_number<double>(value);
-    } else if (name == "--watch") {
-      options.watched.push_back(parse_number<int>(value));
     } else {
-      fail("unknown option {}", name);
+      parse_timed(options, name, value);
     }
   }
-  if (options.to.sin_port == 0) fail("--to ADDRESS:PORT is missing");
   return options;
 }
 
