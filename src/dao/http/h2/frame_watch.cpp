@@ -159,10 +159,18 @@ std::optional<Flood> FrameWatch::padding_only(Instant now) {
   return Flood::empty_data;
 }
 
-void FrameWatch::data_sent() {
-  // One for the stream and one for the connection.
-  window_updates_.give();
-  window_updates_.give();
+void FrameWatch::data_sent(std::size_t bytes, bool whole) {
+  // A client that gives windows back frame by frame gets ever smaller frames where our pieces and its windows end, and
+  // sends as many updates: it is judged by the bytes. One that opens its window byte by byte earns next to nothing.
+  constexpr std::size_t kEarnsUpdates = 256;
+  data_not_counted_ += bytes;
+  std::size_t earned = data_not_counted_ / kEarnsUpdates;
+  data_not_counted_ %= kEarnsUpdates;
+  if (whole) earned = std::max<std::size_t>(earned, 1);
+  for (; earned > 0; --earned) {  // at most kFrameMax / kEarnsUpdates
+    window_updates_.give();       // for the stream
+    window_updates_.give();       // for the connection
+  }
 }
 
 std::optional<Flood> FrameWatch::reset(Instant now) {

@@ -41,8 +41,9 @@ class FrameWatch {
 
   // What the client sent next, from the connection preface on. A flood ends the connection.
   std::optional<Flood> see(std::string_view bytes, Instant now);
-  // A frame with data left: the client has reason to send window updates.
-  void data_sent();
+  // A frame with so many bytes of data left: the client has reason to send window updates. `whole`: it held all that
+  // was there; otherwise it may be small because the client's window is.
+  void data_sent(std::size_t bytes, bool whole);
   // A stream was reset: by the client, or by us because of what it sent.
   std::optional<Flood> reset(Instant now);
 
@@ -95,6 +96,7 @@ class FrameWatch {
   TokenBucket priorities_;
   TokenBucket window_updates_;
   TokenBucket unknown_;
+  std::size_t data_not_counted_ = 0;  // bytes that were sent and have not earned a window update yet
 };
 
 }  // namespace dao::http::h2

@@ -16,9 +16,6 @@ namespace {
 // Output that waits for a write. Reached, no more is taken from streams until it is gone; one block being written comes
 // on top, and one header block.
 constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
-// DATA frames from this size on are a reason for the client to send window updates; smaller ones only if it is not the
-// window that makes them small.
-constexpr std::size_t kRealData = 256;
 // Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
 // B: at most 30 bits for a byte).
 constexpr std::size_t kHeaderBlockFactor = 4;
@@ -135,9 +132,8 @@ struct ServerSession::Callbacks {
     const std::uint8_t type = frame->hd.type;
     if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) {
       ServerStream* const stream = that.stream_of(frame->hd.stream_id);
-      if (type == NGHTTP2_DATA && frame->hd.length > 0 &&
-          (frame->hd.length >= kRealData || (stream != nullptr && stream->all_taken()))) {
-        that.watch_.data_sent();
+      if (type == NGHTTP2_DATA && frame->hd.length > 0) {
+        that.watch_.data_sent(frame->hd.length, stream != nullptr && stream->all_taken());
       }
       if (stream != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) stream->end_sent();
     }
