@@ -90,7 +90,7 @@ def addresses(log, wanted):
         text = file.read()
     if not re.search(r"\binfo ready\b", text):
         return None
-    found = dict(re.findall(r"info (\w+) address=(\S+)", text))
+    found = dict(re.findall(r"info (\w+) (?:listener=\S+ )?address=(\S+)", text))
     return found if set(wanted) <= set(found) else None
 
 
