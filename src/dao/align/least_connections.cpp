@@ -8,27 +8,45 @@ namespace {
 
 class LeastConnections final : public Policy {
  public:
-  std::optional<std::size_t> choose(std::span<const Candidate> candidates, const sense::InFlight& in_flight,
-                                    Random&) override {
+  std::optional<std::size_t> choose(const Choosing& choosing) override {
+    const std::optional<std::size_t> best = least(choosing);
+    if (best) next_ = (*best + 1) % choosing.candidates.size();
+    return best;
+  }
+
+  // The score is (in flight + 1) / weight.
+  void explain(const Choosing& choosing, std::vector<Explained>& into) const override {
+    const std::optional<std::size_t> best = least(choosing);
+    into.clear();
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      const Candidate& candidate = choosing.candidates[i];
+      Explained& one = into.emplace_back();
+      one.upstream = candidate.upstream;
+      one.usable = choosing.usable(i);
+      one.score = static_cast<double>(choosing.in_flight.count(candidate.upstream) + 1) / candidate.weight;
+      one.chosen = best == i;
+      one.why = "requests under way for its weight; equal ones in turn";
+    }
+  }
+
+ private:
+  [[nodiscard]] std::optional<std::size_t> least(const Choosing& choosing) const {
     std::optional<std::size_t> best;
     std::int64_t best_load = 0;
-    const std::size_t count = candidates.size();
-    if (count == 0) return std::nullopt;
+    const std::size_t count = choosing.candidates.size();
     for (std::size_t step = 0; step < count; ++step) {
       const std::size_t i = (next_ + step) % count;
-      if (!candidates[i].usable) continue;
+      if (!choosing.usable(i)) continue;
       // (in flight + 1) / weight, compared without division.
-      const std::int64_t load = in_flight.count(candidates[i].upstream) + 1;
-      if (!best || load * candidates[*best].weight < best_load * candidates[i].weight) {
+      const std::int64_t load = choosing.in_flight.count(choosing.candidates[i].upstream) + 1;
+      if (!best || load * choosing.candidates[*best].weight < best_load * choosing.candidates[i].weight) {
         best = i;
         best_load = load;
       }
     }
-    if (best) next_ = (*best + 1) % count;
     return best;
   }
 
- private:
   std::size_t next_ = 0;
 };
 

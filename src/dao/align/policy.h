@@ -1,30 +1,75 @@
 // Choosing the upstream for a request. One file each policy; make_policy is the registry. A policy belongs to one route
-// of one worker: its state needs no lock. O(candidates) at most, no allocation.
+// of one worker: its state needs no lock. No allocation but in the first call.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
+#include <vector>
 
+#include "dao/base/clock.h"
 #include "dao/base/random.h"
 #include "dao/config/config.h"
+#include "dao/sense/admission.h"
 #include "dao/sense/in_flight.h"
+#include "dao/sense/signals.h"
+#include "dao/sense/view.h"
 
 namespace dao::align {
 
 struct Candidate {
-  std::uint32_t upstream = 0;  // number in the configuration, and in InFlight
+  std::uint32_t upstream = 0;  // number in the configuration, and in InFlight, Admission, the signals and the View
   std::uint32_t weight = 1;
-  bool usable = true;  // false: not to be chosen for this request (already tried, no address)
+  bool usable = true;         // false: not for this request (already tried, no address, not in its split)
+  std::uint64_t intents = 0;  // bits of the traffic classes it is for; 0: for any
+};
+
+// What a choice is made from. Borrowed for the call.
+struct Choosing {
+  std::span<const Candidate> candidates;  // the route's, in the same order every time
+  const sense::InFlight& in_flight;
+  const sense::Admission& admission;
+  std::span<const sense::UpstreamSignals> signals;  // this worker's, by upstream
+  const sense::View& view;                          // the latest; its vectors may be empty before the first fold
+  std::uint32_t route = 0;                          // number in the view
+  Instant now;
+  Random& random;
+  std::uint64_t intent = 0;  // the bit of the request's traffic class; 0: none
+  std::uint64_t key = 0;     // consistent-hash: hash of what the request is kept together by
+  bool fail_open = false;    // nobody is admitted: ask those that are not
+
+  [[nodiscard]] bool usable(std::size_t index) const {
+    const Candidate& candidate = candidates[index];
+    return candidate.usable &&
+           (fail_open ? !admission.drained(candidate.upstream) : admission.admits(candidate.upstream));
+  }
+};
+
+// One candidate's score, with every term that it is the sum of; what `daoctl explain` and x-dao-explain show. Terms
+// that a policy does not have are 0. The smallest score wins.
+struct Explained {
+  std::uint32_t upstream = 0;
+  bool usable = false;
+  double latency = 0;          // 0..10
+  double errors = 0;           // 0..10
+  double queue = 0;            // 0..10
+  double load_resonance = 0;   // 0..10, of the three
+  double intent_gap = 0;       // 0..10
+  double tempo_spikiness = 0;  // 0..10
+  double score = 0;            // w_load * load_resonance + w_intent * intent_gap + w_tempo * tempo_spikiness
+  bool chosen = false;         // what choose() would answer now
+  std::string_view why;        // where it is not by the score alone: a static text
 };
 
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Index into `candidates`, nullopt when none is usable. The list is the route's, in the same order every time.
-  virtual std::optional<std::size_t> choose(std::span<const Candidate> candidates, const sense::InFlight& in_flight,
-                                            Random& random) = 0;
+  // Index into the candidates, nullopt when none is usable.
+  virtual std::optional<std::size_t> choose(const Choosing& choosing) = 0;
+  // One for each candidate, in their order. Changes nothing: the next choose() answers as if nobody had asked.
+  virtual void explain(const Choosing& choosing, std::vector<Explained>& into) const = 0;
 };
 
 std::unique_ptr<Policy> make_policy(config::Policy kind);

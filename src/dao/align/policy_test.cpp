@@ -8,12 +8,30 @@
 namespace dao::align {
 namespace {
 
+// Everything a choice is made from, with up to eight upstreams of which nothing is known.
+struct World {
+  sense::InFlight in_flight{8};
+  sense::Admission admission{8};
+  std::vector<sense::UpstreamSignals> signals{8};
+  sense::View view;
+  Random random{1};
+
+  Choosing choosing(const std::vector<Candidate>& candidates) {
+    return {.candidates = candidates,
+            .in_flight = in_flight,
+            .admission = admission,
+            .signals = signals,
+            .view = view,
+            .now = Instant{},
+            .random = random};
+  }
+};
+
 std::map<std::size_t, int> choices(Policy& policy, const std::vector<Candidate>& candidates, int count) {
-  const sense::InFlight in_flight(8);
-  Random random(1);
+  World world;
   std::map<std::size_t, int> chosen;
   for (int i = 0; i < count; ++i) {
-    const auto choice = policy.choose(candidates, in_flight, random);
+    const auto choice = policy.choose(world.choosing(candidates));
     if (choice) ++chosen[*choice];
   }
   return chosen;
@@ -22,10 +40,9 @@ std::map<std::size_t, int> choices(Policy& policy, const std::vector<Candidate>&
 TEST(RoundRobin, GivesEachItsWeightInEveryRoundAndSpreadsIt) {
   const auto policy = make_round_robin();
   const std::vector<Candidate> candidates{{0, 5}, {1, 1}, {2, 1}};
-  const sense::InFlight in_flight(3);
-  Random random(1);
+  World world;
   std::string order;
-  for (int i = 0; i < 7; ++i) order += static_cast<char>('a' + *policy->choose(candidates, in_flight, random));
+  for (int i = 0; i < 7; ++i) order += static_cast<char>('a' + *policy->choose(world.choosing(candidates)));
   EXPECT_EQ(order, "aabacaa") << "the heavy one is never chosen five times in a row";
 }
 
@@ -43,21 +60,54 @@ TEST(Random, FollowsTheWeights) {
 
 TEST(LeastConnections, TakesTheLeastLoadedForItsWeight) {
   const auto policy = make_least_connections();
-  sense::InFlight in_flight(3);
-  Random random(1);
-  in_flight.enter(0);
-  in_flight.enter(1);
+  World world;
+  world.in_flight.enter(0);
+  world.in_flight.enter(1);
   const std::vector<Candidate> candidates{{0, 1}, {1, 4}, {2, 1}};
   // Loads (in flight + 1) / weight: 2, 0.5, 1.
-  EXPECT_EQ(policy->choose(candidates, in_flight, random), 1U);
-  for (int i = 0; i < 6; ++i) in_flight.enter(1);
-  EXPECT_EQ(policy->choose(candidates, in_flight, random), 2U) << "now 2, 2, 1";
+  EXPECT_EQ(policy->choose(world.choosing(candidates)), 1U);
+  for (int i = 0; i < 6; ++i) world.in_flight.enter(1);
+  EXPECT_EQ(policy->choose(world.choosing(candidates)), 2U) << "now 2, 2, 1";
 }
 
 TEST(LeastConnections, EqualOnesTakeTurns) {
   const auto policy = make_least_connections();
   const auto chosen = choices(*policy, {{0, 1}, {1, 1}, {2, 1}}, 300);
   EXPECT_EQ(chosen, (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
+}
+
+TEST(EveryPolicy, ExplainsTheChoiceItThenMakes) {
+  for (const auto kind : {config::Policy::round_robin, config::Policy::random, config::Policy::least_connections}) {
+    const auto policy = make_policy(kind);
+    World world;
+    const std::vector<Candidate> candidates{{0, 1}, {1, 2}, {2, 1, false}, {3, 1}};
+    world.admission.set_gate(3, sense::Gate::closed);
+    std::vector<Explained> explained;
+    for (int i = 0; i < 50; ++i) {
+      policy->explain(world.choosing(candidates), explained);
+      ASSERT_EQ(explained.size(), candidates.size());
+      const auto chosen = policy->choose(world.choosing(candidates));
+      ASSERT_TRUE(chosen);
+      for (std::size_t j = 0; j < explained.size(); ++j) {
+        EXPECT_EQ(explained[j].chosen, j == *chosen);
+        EXPECT_EQ(explained[j].usable, j < 2);
+      }
+    }
+  }
+}
+
+TEST(EveryPolicy, AsksThoseThatAreNotAdmittedWhenItFailsOpen) {
+  for (const auto kind : {config::Policy::round_robin, config::Policy::random, config::Policy::least_connections}) {
+    const auto policy = make_policy(kind);
+    World world;
+    const std::vector<Candidate> candidates{{0, 1}, {1, 1}};
+    world.admission.set_gate(0, sense::Gate::closed);
+    world.admission.drain(1, true);
+    Choosing choosing = world.choosing(candidates);
+    EXPECT_EQ(policy->choose(choosing), std::nullopt);
+    choosing.fail_open = true;
+    EXPECT_EQ(policy->choose(choosing), 0U) << "what the operator drained stays drained";
+  }
 }
 
 TEST(EveryPolicy, SaysSoWhenNobodyIsUsable) {

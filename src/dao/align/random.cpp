@@ -7,18 +7,33 @@ namespace {
 
 class RandomPolicy final : public Policy {
  public:
-  std::optional<std::size_t> choose(std::span<const Candidate> candidates, const sense::InFlight&,
-                                    Random& random) override {
+  std::optional<std::size_t> choose(const Choosing& choosing) override { return drawn(choosing, choosing.random); }
+
+  void explain(const Choosing& choosing, std::vector<Explained>& into) const override {
+    Random same = choosing.random;
+    const std::optional<std::size_t> next = drawn(choosing, same);
+    into.clear();
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      Explained& one = into.emplace_back();
+      one.upstream = choosing.candidates[i].upstream;
+      one.usable = choosing.usable(i);
+      one.chosen = next == i;
+      one.why = "drawn by weight";
+    }
+  }
+
+ private:
+  static std::optional<std::size_t> drawn(const Choosing& choosing, Random& random) {
     std::uint64_t total = 0;
-    for (const Candidate& candidate : candidates) {
-      if (candidate.usable) total += candidate.weight;
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      if (choosing.usable(i)) total += choosing.candidates[i].weight;
     }
     if (total == 0) return std::nullopt;
     std::uint64_t ticket = random.below(total);
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      if (!candidates[i].usable) continue;
-      if (ticket < candidates[i].weight) return i;
-      ticket -= candidates[i].weight;
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      if (!choosing.usable(i)) continue;
+      if (ticket < choosing.candidates[i].weight) return i;
+      ticket -= choosing.candidates[i].weight;
     }
     return std::nullopt;
   }

@@ -10,21 +10,44 @@ namespace {
 
 class RoundRobin final : public Policy {
  public:
-  std::optional<std::size_t> choose(std::span<const Candidate> candidates, const sense::InFlight&, Random&) override {
-    if (credit_.size() != candidates.size()) credit_.assign(candidates.size(), 0);
-    std::optional<std::size_t> best;
-    std::int64_t total = 0;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      if (!candidates[i].usable) continue;
-      credit_[i] += candidates[i].weight;
-      total += candidates[i].weight;
-      if (!best || credit_[i] > credit_[*best]) best = i;
+  std::optional<std::size_t> choose(const Choosing& choosing) override {
+    if (credit_.size() != choosing.candidates.size()) credit_.assign(choosing.candidates.size(), 0);
+    const std::optional<std::size_t> best = richest(choosing);
+    if (!best) return best;
+    for (std::size_t i = 0; i < credit_.size(); ++i) {
+      if (!choosing.usable(i)) continue;
+      credit_[i] += choosing.candidates[i].weight;
+      credit_[*best] -= choosing.candidates[i].weight;
     }
-    if (best) credit_[*best] -= total;
     return best;
   }
 
+  // The score is what is missing to the richest credit.
+  void explain(const Choosing& choosing, std::vector<Explained>& into) const override {
+    const std::optional<std::size_t> best = richest(choosing);
+    into.clear();
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      Explained& one = into.emplace_back();
+      one.upstream = choosing.candidates[i].upstream;
+      one.usable = choosing.usable(i);
+      if (best) one.score = static_cast<double>(raised(choosing, *best) - raised(choosing, i));
+      one.chosen = best == i;
+      one.why = "turn by weight";
+    }
+  }
+
  private:
+  [[nodiscard]] std::int64_t raised(const Choosing& choosing, std::size_t index) const {
+    return (index < credit_.size() ? credit_[index] : 0) + choosing.candidates[index].weight;
+  }
+  [[nodiscard]] std::optional<std::size_t> richest(const Choosing& choosing) const {
+    std::optional<std::size_t> best;
+    for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+      if (choosing.usable(i) && (!best || raised(choosing, i) > raised(choosing, *best))) best = i;
+    }
+    return best;
+  }
+
   std::vector<std::int64_t> credit_;
 };
 

@@ -88,7 +88,8 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, Route& route) : worker_(worker), route_(route) {}
+  Candidates(WorkerState& worker, std::uint32_t route_number)
+      : worker_(worker), number_(route_number), route_(worker.routes[route_number]) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() {
@@ -99,8 +100,19 @@ class Candidates {
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = false;
-    const std::optional<std::size_t> choice =
-        route_.policy->choose(route_.candidates, worker_.in_flight, worker_.random);
+    align::Choosing choosing{.candidates = route_.candidates,
+                             .in_flight = worker_.in_flight,
+                             .admission = worker_.admission,
+                             .signals = worker_.signals,
+                             .view = *worker_.view,
+                             .route = number_,
+                             .now = worker_.loop.now(),
+                             .random = worker_.random};
+    std::optional<std::size_t> choice = route_.policy->choose(choosing);
+    if (!choice) {  // nobody is admitted: better the least bad one than none
+      choosing.fail_open = true;
+      choice = route_.policy->choose(choosing);
+    }
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
     if (!choice) {
       return std::unexpected(
@@ -117,6 +129,7 @@ class Candidates {
  private:
   static constexpr std::size_t kMostTries = 3;
   WorkerState& worker_;
+  std::uint32_t number_;
   Route& route_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
@@ -281,7 +294,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, worker.routes[*route_number]);
+  Candidates candidates(worker, *route_number);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -313,7 +326,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .base_path = worker.config->upstreams[*choice].url.base_path,
                                            .cancel = cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
-                                           .grpc = grpc},
+                                           .grpc = grpc,
+                                           .signals = &worker.signals[*choice],
+                                           .in_flight = worker.in_flight.count(*choice)},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {

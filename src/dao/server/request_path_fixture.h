@@ -190,8 +190,9 @@ class RequestPath : public http::RequestHandler {
       : config(load(toml)),
         shard(config->rules.size(), config->upstreams.size()),
         in_flight(config->upstreams.size()),
+        admission(config->upstreams.size()),
         lane(telemetry::AccessLogFormat::json, std::size_t{1} << 20U, bell),
-        state(loop, config, connector, shard, in_flight, &lane, 1) {
+        state(loop, config, connector, shard, in_flight, admission, &lane, 1) {
     settings.limits = {config->server.target_max_bytes, config->server.header_max_bytes,
                        config->server.header_max_count};
     settings.body_max_bytes = config->server.body_max_bytes;
@@ -244,6 +245,7 @@ class RequestPath : public http::RequestHandler {
   http::ServerSettings settings;
   sense::Shard shard;
   sense::InFlight in_flight;
+  sense::Admission admission;
   telemetry::AccessLogBell bell;
   telemetry::AccessLogLane lane;
   WorkerState state;

@@ -22,11 +22,14 @@
 
 #include "dao/base/log.h"
 #include "dao/gate/tls_listener.h"
+#include "dao/liminal/mind.h"
 #include "dao/net/listener.h"
 #include "dao/net/resolver.h"
+#include "dao/sense/admission.h"
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
 #include "dao/server/inherited_sockets.h"
+#include "dao/server/mind_thread.h"
 #include "dao/server/successor.h"
 #include "dao/server/telemetry_service.h"
 #include "dao/server/upstream_tls.h"
@@ -135,10 +138,13 @@ class Process {
   std::vector<std::string> upstream_names_;
   std::unique_ptr<telemetry::AccessLog> access_log_;
   std::unique_ptr<sense::InFlight> in_flight_;
+  std::unique_ptr<sense::Admission> admission_;
   std::vector<std::unique_ptr<sense::Shard>> shards_;
   std::unique_ptr<ConnectionLimits> limits_;
   std::unique_ptr<gate::ClientLimits> client_limits_;
+  std::unique_ptr<liminal::Mind> mind_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<MindThread> mind_thread_;  // gives Views to the workers: ends before them
   std::unique_ptr<net::Resolver> resolver_;
   std::unique_ptr<TelemetryService> telemetry_;
   std::atomic<bool> ready_{false};
@@ -270,6 +276,7 @@ void Process::start_workers() {
   for (const config::Rule& rule : config_->rules) route_names_.push_back(rule.name);
   for (const config::Upstream& upstream : config_->upstreams) upstream_names_.push_back(upstream.name);
   in_flight_ = std::make_unique<sense::InFlight>(upstream_names_.size());
+  admission_ = std::make_unique<sense::Admission>(upstream_names_.size());
   limits_ = std::make_unique<ConnectionLimits>(connection_limit(config_->server, open_files_));
   for (const config::Listener& listener : config_->server.listeners) {
     limits_->add_listener(static_cast<std::int64_t>(listener.max_connections));
@@ -280,10 +287,18 @@ void Process::start_workers() {
     shards_.push_back(std::make_unique<sense::Shard>(route_names_.size(), upstream_names_.size()));
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *limits_,
+    workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *admission_, *limits_,
                                                 *client_limits_, lane, seed, tls_, upstream_tls_));
   }
   for (const auto& worker : workers_) worker->start();
+  std::vector<const sense::Shard*> shards;
+  for (const auto& shard : shards_) shards.push_back(shard.get());
+  mind_ = std::make_unique<liminal::Mind>(
+      config_, liminal::Mind::Senses{.shards = std::move(shards), .in_flight = *in_flight_, .admission = *admission_});
+  mind_thread_ = std::make_unique<MindThread>(*mind_, [this](const sense::ViewPtr& view) {
+    for (const auto& worker : workers_) worker->perceive(view);
+  });
+  mind_thread_->start();
 }
 
 void Process::resolve_upstreams() {
@@ -427,6 +442,7 @@ int Process::drain(std::string_view why, bool handed_over) {
     if (signal == SIGTERM || signal == SIGINT) end_at_once(kSignalBase + signal, "second signal: ending at once");
   }
   waiter.join();
+  mind_thread_->stop();
   if (resolver_) resolver_->stop();
   if (telemetry_) telemetry_->stop(false);
   workers_.clear();

@@ -39,14 +39,14 @@ std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, 
 }  // namespace
 
 Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-               sense::InFlight& in_flight, ConnectionLimits& limits, const gate::ClientLimits& client_limits,
-               telemetry::AccessLogLane* lane, std::uint64_t seed, const gate::TlsListeners& tls,
-               const UpstreamTlsContexts& upstream_tls)
+               sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
+               const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
+               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls)
     : loop_(clock_),
       config_(std::move(config)),
       settings_(settings_of(config_->server)),
       tls_connectors_(make_connectors(loop_, upstream_tls)),
-      state_(loop_, config_, *this, shard, in_flight, lane, seed),
+      state_(loop_, config_, *this, shard, in_flight, admission, lane, seed),
       limits_(limits) {
   for (const auto& pool : state_.pools) {
     if (pool->announces_clients()) announcing_pools_.push_back(pool.get());
@@ -108,6 +108,10 @@ void Worker::resolved(std::size_t upstream, net::Resolution resolution) {
     state_.resolution_errors[upstream] = resolution.error;
     state_.pools[upstream]->set_addresses(resolution.addresses);
   });
+}
+
+void Worker::perceive(const sense::ViewPtr& view) {
+  loop_.post([this, view] { state_.view = view; });
 }
 
 void Worker::drain() {

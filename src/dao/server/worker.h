@@ -15,6 +15,7 @@
 #include "dao/net/listener.h"
 #include "dao/net/resolver.h"
 #include "dao/rt/epoll_loop.h"
+#include "dao/sense/admission.h"
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
 #include "dao/server/connection_limit.h"
@@ -32,14 +33,16 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   };
   // Takes ownership of the sockets.
   Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-         sense::InFlight& in_flight, ConnectionLimits& limits, const gate::ClientLimits& client_limits,
-         telemetry::AccessLogLane* lane, std::uint64_t seed, const gate::TlsListeners& tls,
-         const UpstreamTlsContexts& upstream_tls);
+         sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
+         const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
+         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls);
   ~Worker() override;
 
   void start();
   // Any thread: new addresses for an upstream.
   void resolved(std::size_t upstream, net::Resolution resolution);
+  // Any thread: what the mind sees now.
+  void perceive(const sense::ViewPtr& view);
   // Any thread: accept no more, close what is idle, let what is under way finish; then the thread ends.
   void drain();
   // Any thread: another process has the same listening sockets. As drain(), but what is queued on them is left to it,

@@ -44,11 +44,14 @@ std::optional<net::ProxyVersion> proxy_version(config::ProxyAnnouncement wanted)
 
 WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config,
                          upstream::Connector& connector, sense::Shard& the_shard, sense::InFlight& the_in_flight,
-                         telemetry::AccessLogLane* lane, std::uint64_t seed)
+                         sense::Admission& the_admission, telemetry::AccessLogLane* lane, std::uint64_t seed)
     : loop(the_loop),
       config(std::move(the_config)),
       shard(the_shard),
       in_flight(the_in_flight),
+      admission(the_admission),
+      signals(config->upstreams.size()),
+      view(std::make_shared<const sense::View>()),
       access_log(lane),
       routes_by_match(config->rules),
       resolution_errors(config->upstreams.size()),
@@ -93,7 +96,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     Route route;
     route.policy = align::make_policy(rule.policy);
     for (const config::RuleUpstream& upstream : rule.upstreams) {
-      route.candidates.push_back({static_cast<std::uint32_t>(upstream.index), upstream.weight, true});
+      route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index), .weight = upstream.weight});
     }
     routes.push_back(std::move(route));
   }

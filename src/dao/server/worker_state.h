@@ -15,8 +15,11 @@
 #include "dao/http/forwarding.h"
 #include "dao/http/head.h"
 #include "dao/rt/loop.h"
+#include "dao/sense/admission.h"
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
+#include "dao/sense/signals.h"
+#include "dao/sense/view.h"
 #include "dao/server/route_table.h"
 #include "dao/telemetry/access_log.h"
 #include "dao/upstream/pool.h"
@@ -41,14 +44,17 @@ struct Route {
 
 struct WorkerState {
   WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config, upstream::Connector& connector,
-              sense::Shard& the_shard, sense::InFlight& the_in_flight, telemetry::AccessLogLane* lane,
-              std::uint64_t seed);
+              sense::Shard& the_shard, sense::InFlight& the_in_flight, sense::Admission& the_admission,
+              telemetry::AccessLogLane* lane, std::uint64_t seed);
 
   rt::Loop& loop;
   std::shared_ptr<const config::Config> config;
   sense::Shard& shard;
   sense::InFlight& in_flight;
-  telemetry::AccessLogLane* access_log;  // null: off
+  sense::Admission& admission;
+  std::vector<sense::UpstreamSignals> signals;  // by the upstreams' numbers
+  sense::ViewPtr view;                          // the latest; never null
+  telemetry::AccessLogLane* access_log;         // null: off
 
   http::BufferPool buffers;
   http::ForwardingRules forwarding;

@@ -22,6 +22,8 @@ class Attempt {
   Attempt(const AttemptInput& input, Pool& pool) : in_(input), pool_(pool) {}
 
   rt::Task<AttemptOutcome> run();
+  // What the upstream's signals shall know of an attempt that ended without a head.
+  void settle_signals(const Error& error);
 
  private:
   rt::Task<Result<>> send(Pool::Lease& lease);
@@ -31,14 +33,19 @@ class Attempt {
   rt::Task<Result<>> upload(ClientExchange& backend);
   rt::Task<Result<>> upload_and_receive(ClientExchange& backend);
 
+  // The time of the backend begins.
+  void begin_waiting();
+  void end_waiting(bool failed);
+
   // Nothing of the body was taken from the client beyond what we still have.
   [[nodiscard]] bool can_replay() const { return in_.exchange.request_body_bytes() == in_.first.bytes.size(); }
 
   const AttemptInput& in_;
   Pool& pool_;
   AttemptOutcome outcome_;
-  Instant sent_at_{};                // when the last bytes of the request left, so far
-  rt::Cancel* receiving_ = nullptr;  // what the waits of the download obey
+  std::optional<Instant> waiting_since_;  // for the answer's head, as the signals know
+  Instant sent_at_{};                     // when the last bytes of the request left, so far
+  rt::Cancel* receiving_ = nullptr;       // what the waits of the download obey
   rt::Cancel* uploading_ = nullptr;
   std::optional<Nanoseconds> keeps_;
   bool upload_running_ = false;
@@ -72,7 +79,30 @@ bool opens_by_any_2xx(const http::RequestHead& request) {
   return request.upgrade == http::Upgrade::websocket && request.version_major >= 2;
 }
 
+void Attempt::begin_waiting() {
+  if (in_.signals == nullptr || waiting_since_) return;
+  waiting_since_ = in_.loop.now();
+  in_.signals->sent(*waiting_since_, in_.in_flight);
+}
+
+void Attempt::end_waiting(bool failed) {
+  if (!waiting_since_) return;
+  in_.signals->answered(*waiting_since_, in_.loop.now(), failed);
+  waiting_since_.reset();
+}
+
+void Attempt::settle_signals(const Error& error) {
+  if (!waiting_since_) return;
+  if (error.origin == Origin::backend) {
+    in_.signals->failed(*waiting_since_, in_.loop.now());
+  } else {
+    in_.signals->cancelled(*waiting_since_, in_.loop.now());
+  }
+}
+
 rt::Task<AttemptOutcome> Attempt::run() {
+  // Of a request that is here in full, connecting belongs to the time of the backend.
+  if (in_.first.last) begin_waiting();
   // A name may have several addresses; one that is dead is no failure of the upstream while another lives.
   constexpr std::size_t kMostAddresses = 3;
   const Method method = in_.exchange.request().method;
@@ -201,6 +231,7 @@ rt::Task<Result<>> Attempt::upload(ClientExchange& backend) {
       break;
     }
     if (piece->last) {
+      begin_waiting();
       in_.exchange.watch_client(&in_.cancel);
       break;
     }
@@ -214,6 +245,7 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
   const Result<> head = co_await std::move(reading);
   if (!head) co_return head;
   outcome_.status = in_.response.status;
+  end_waiting(outcome_.status >= 500);
   // The batch's time: when the head arrived, not when its turn came.
   outcome_.head = in_.loop.now() - sent_at_;
   if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
@@ -330,6 +362,7 @@ rt::Task<AttemptOutcome> attempt(AttemptInput input, Pool& pool) {
   Attempt one(input, pool);
   auto running = one.run();
   AttemptOutcome outcome = co_await std::move(running);
+  one.settle_signals(outcome.error);
   co_return outcome;
 }
 

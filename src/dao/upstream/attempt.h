@@ -20,6 +20,7 @@
 #include "dao/rt/cancel.h"
 #include "dao/rt/loop.h"
 #include "dao/rt/task.h"
+#include "dao/sense/signals.h"
 #include "dao/upstream/pool.h"
 
 namespace dao::upstream {
@@ -39,6 +40,8 @@ struct AttemptInput {
   rt::Cancel& cancel;  // requested when the client is gone (closed, reset) or the time for the exchange is over
   bool hold_back_5xx;  // another upstream could answer instead: report a 5xx, do not forward it
   bool grpc = false;   // look for the status of a gRPC call
+  sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
+  std::int64_t in_flight = 0;                 // of the upstream, with this one; for the signals
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.

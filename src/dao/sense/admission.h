@@ -1,0 +1,70 @@
+// Which upstreams may get traffic now: one word for each, shared by all workers and written when something changes (an
+// upstream fails, comes back, is drained), never for a request that goes well. Any thread; relaxed, for nothing else is
+// published through it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace dao::sense {
+
+enum class Gate : std::uint8_t {
+  open,
+  trial,   // a few requests may find out whether it is back, each takes a token
+  closed,  // none
+};
+
+class Admission {
+ public:
+  explicit Admission(std::size_t upstreams) : words_(upstreams) {}
+
+  // A request may be sent there now. Of an upstream on trial: there is a token left; take_trial() gets it.
+  [[nodiscard]] bool admits(std::size_t upstream) const {
+    const std::uint32_t word = words_[upstream].load(std::memory_order_relaxed);
+    return word == 0 || ((word & kGateMask) == static_cast<std::uint32_t>(Gate::trial) && (word & kDrained) == 0 &&
+                         (word >> kTokenShift) != 0);
+  }
+  // To be called for the upstream that was chosen. False: it was on trial, and others took the last token meanwhile.
+  bool enter(std::size_t upstream) {
+    std::uint32_t word = words_[upstream].load(std::memory_order_relaxed);
+    while ((word & kGateMask) == static_cast<std::uint32_t>(Gate::trial)) {
+      if ((word >> kTokenShift) == 0) return false;
+      if (words_[upstream].compare_exchange_weak(word, word - (1U << kTokenShift), std::memory_order_relaxed)) break;
+    }
+    return true;
+  }
+
+  [[nodiscard]] Gate gate(std::size_t upstream) const {
+    return static_cast<Gate>(words_[upstream].load(std::memory_order_relaxed) & kGateMask);
+  }
+  // `tokens`: how many requests a trial may have; for the other gates none.
+  void set_gate(std::size_t upstream, Gate gate, std::uint16_t tokens = 0) {
+    std::uint32_t word = words_[upstream].load(std::memory_order_relaxed);
+    const std::uint32_t wanted = static_cast<std::uint32_t>(gate) | (std::uint32_t{tokens} << kTokenShift);
+    while (!words_[upstream].compare_exchange_weak(word, wanted | (word & kDrained), std::memory_order_relaxed)) {
+    }
+  }
+
+  // The operator's word: no new requests, whatever its presence.
+  [[nodiscard]] bool drained(std::size_t upstream) const {
+    return (words_[upstream].load(std::memory_order_relaxed) & kDrained) != 0;
+  }
+  void drain(std::size_t upstream, bool on) {
+    if (on) {
+      words_[upstream].fetch_or(kDrained, std::memory_order_relaxed);
+    } else {
+      words_[upstream].fetch_and(~kDrained, std::memory_order_relaxed);
+    }
+  }
+  [[nodiscard]] std::size_t size() const { return words_.size(); }
+
+ private:
+  static constexpr std::uint32_t kGateMask = 3;
+  static constexpr std::uint32_t kDrained = 4;
+  static constexpr unsigned kTokenShift = 16;
+  std::vector<std::atomic<std::uint32_t>> words_;  // 0: open and not drained
+};
+
+}  // namespace dao::sense
