@@ -185,7 +185,8 @@ def main():
                 turn = (round_number + index) % len(names)
                 for name in names[turn:] + names[:turn]:
                     run, busy = measure(options, known, name, scenario, round_number, policy, folder)
-                    document["disturbance"] = max(document["disturbance"], busy)
+                    if name != "caddy":  # it has several threads, which wait for each other
+                        document["disturbance"] = max(document["disturbance"], busy)
                     runs.setdefault(scenario_name, {}).setdefault(name, []).append(run)
                     shown = figures.cell(scenario, [run])
                     counted = shown["windows"].get("since onset", shown["judged"])
