@@ -78,5 +78,6 @@ std::unique_ptr<Policy> make_policy(config::Policy kind);
 std::unique_ptr<Policy> make_round_robin();
 std::unique_ptr<Policy> make_random();
 std::unique_ptr<Policy> make_least_connections();
+std::unique_ptr<Policy> make_resonant(const config::ResonantWeights& weights);
 
 }  // namespace dao::align

@@ -228,6 +228,15 @@ struct Upstream {
 
 enum class Policy : std::uint8_t { round_robin, random, least_connections };
 
+// How much each part of the score of `resonant` counts; not all 0.
+struct ResonantWeights {
+  double w_load = 0.6;
+  double w_intent = 0.3;
+  double w_tempo = 0.1;
+
+  friend bool operator==(const ResonantWeights&, const ResonantWeights&) = default;
+};
+
 // One host pattern, in lower case and without port.
 struct HostPattern {
   bool wildcard = false;

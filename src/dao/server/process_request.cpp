@@ -327,8 +327,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .cancel = cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
-                                           .signals = &worker.signals[*choice],
-                                           .in_flight = worker.in_flight.count(*choice)},
+                                           .signals = &worker.signals[*choice]},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
