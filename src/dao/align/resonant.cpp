@@ -85,7 +85,6 @@ class Resonant final : public Policy {
   Known look(const Choosing& choosing, std::size_t index) const;
   void refresh(const Choosing& choosing, std::size_t index);
   [[nodiscard]] double queue(const Choosing& choosing, std::size_t index) const;
-  [[nodiscard]] double intent(const Choosing& choosing, std::size_t index) const;
   [[nodiscard]] double score(const Choosing& choosing, std::size_t index, const Known& known) const;
   [[nodiscard]] bool looks_bad(const Known& known, const Known& best) const {
     return known.latency + known.errors > best.latency + best.errors + 0.5;
@@ -156,16 +155,10 @@ double Resonant::queue(const Choosing& choosing, std::size_t index) const {
   return queue_term(in_flight * mean_weight_ / candidate.weight);
 }
 
-double Resonant::intent(const Choosing& choosing, std::size_t index) const {
-  if (choosing.intent == 0) return 0;
-  const std::uint64_t serves = choosing.candidates[index].intents;
-  if ((serves & choosing.intent) != 0) return 0;
-  return serves == 0 ? kMost / 2 : kMost;
-}
-
 double Resonant::score(const Choosing& choosing, std::size_t index, const Known& known) const {
   const double load = std::min(kMost, known.latency + known.errors + queue(choosing, index));
-  return weights_.w_load * load + weights_.w_intent * intent(choosing, index) + weights_.w_tempo * known.tempo;
+  return weights_.load * load + weights_.intent * intent_gap(choosing.intent, choosing.candidates[index].intents) +
+         weights_.tempo * known.tempo;
 }
 
 bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Known& best) const {
@@ -292,7 +285,7 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     one.errors = known.errors;
     one.queue = same.queue(choosing, i);
     one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
-    one.intent_gap = intent(choosing, i);
+    one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);
     one.tempo_spikiness = known.tempo;
     one.score = same.score(choosing, i, known);
     one.chosen = chosen == i;

@@ -190,7 +190,7 @@ TEST_F(ResonantTest, ManyCandidatesAreDrawnFrom) {
 }
 
 TEST_F(ResonantTest, ExplainsTheChoiceItThenMakes) {
-  const config::ResonantWeights weights{.w_load = 0.5, .w_intent = 0.4, .w_tempo = 0.1};
+  const config::ResonantWeights weights{.load = 0.5, .intent = 0.4, .tempo = 0.1};
   policy_ = make_resonant(weights);
   view_.upstreams.resize(kUpstreams);
   view_.upstreams[3].tempo_spikiness = 0.7;
@@ -207,10 +207,10 @@ TEST_F(ResonantTest, ExplainsTheChoiceItThenMakes) {
       const Explained& one = explained[i];
       EXPECT_EQ(one.chosen, i == chosen);
       EXPECT_NEAR(one.load_resonance, std::min(10.0, one.latency + one.errors + one.queue), 1e-9);
-      EXPECT_NEAR(one.score,
-                  weights.w_load * one.load_resonance + weights.w_intent * one.intent_gap +
-                      weights.w_tempo * one.tempo_spikiness,
-                  1e-9);
+      EXPECT_NEAR(
+          one.score,
+          weights.load * one.load_resonance + weights.intent * one.intent_gap + weights.tempo * one.tempo_spikiness,
+          1e-9);
       EXPECT_GE(one.score, 0);
     }
     EXPECT_FALSE(explained[chosen].why.empty());
