@@ -19,8 +19,9 @@ double quantile_ms(const LogHistogram& durations, double share) {
 
 // What upstreams and routes have in common.
 template <class View>
-void read_window(const Window& window, View& into) {
+void read_window(const Window& window, double elapsed, View& into) {
   into.requests = static_cast<double>(window.requests());
+  into.rps = window.rate(elapsed);
   into.error_rate = window.error_rate();
   const LogHistogram& durations = window.durations();
   into.p50_ms = quantile_ms(durations, 0.5);
@@ -72,7 +73,7 @@ Fold::Counted Fold::count_requests(std::size_t route) const {
 
 void Fold::step(Instant now, View& into) {
   if (second_ < 0) start_ = before_ = now;
-  const double elapsed = std::chrono::duration<double>(now - start_).count();
+  elapsed_ = std::chrono::duration<double>(now - start_).count();
   advance_to(std::chrono::floor<std::chrono::seconds>(now - start_).count());
   average_in_flight(std::chrono::duration<double>(now - before_).count());
   read_samples();
@@ -85,10 +86,7 @@ void Fold::step(Instant now, View& into) {
   for (std::size_t i = 0; i < routes_.size(); ++i) {
     const Route& route = routes_[i];
     RouteView& view = into.routes[i];
-    if (route.window) {
-      view = route.seen;
-      view.rps = route.window->rate(elapsed);
-    }
+    if (route.window) view = route.seen;
     view.typical_ms = route.latency_ms.value();
     view.typical_in_flight = route.in_flight.value();
     view.typical_error_rate = route.error_rate.value();
@@ -98,10 +96,7 @@ void Fold::step(Instant now, View& into) {
     const Upstream& upstream = upstreams_[i];
     UpstreamView& view = into.upstreams[i];
     if (!upstream.window && average_in_flight_[i] <= 0) continue;
-    if (upstream.window) {
-      view = upstream.seen;
-      view.rps = upstream.window->rate(elapsed);
-    }
+    if (upstream.window) view = upstream.seen;
     view.in_flight = average_in_flight_[i];
     if (const RouteView* route = busiest_route(upstream, into)) {
       view.load_resonance = load_terms(view, *route).load_resonance();
@@ -122,7 +117,7 @@ void Fold::advance_to(std::int64_t second) {
     if (member.window->empty()) {
       member.window.reset();
     } else {
-      read_window(*member.window, member.seen);
+      read_window(*member.window, elapsed_, member.seen);
     }
   };
   for (Upstream& upstream : upstreams_) move_on(upstream);
@@ -168,7 +163,7 @@ void Fold::take(const Sample& sample) {
 
 // The samples say who had traffic, the counters say how much: they lose nothing.
 void Fold::count_touched() {
-  const auto count = [](auto& member, const Counted& counted) {
+  const auto count = [this](auto& member, const Counted& counted) {
     member.touched = false;
     member.window->count(static_cast<std::uint32_t>(counted.requests - member.before.requests),
                          static_cast<std::uint32_t>(counted.failures - member.before.failures));
@@ -176,7 +171,7 @@ void Fold::count_touched() {
     if (member.window->empty()) {
       member.window.reset();
     } else {
-      read_window(*member.window, member.seen);
+      read_window(*member.window, elapsed_, member.seen);
     }
   };
   for (const std::uint32_t number : touched_upstreams_) count(upstreams_[number], count_attempts(number));

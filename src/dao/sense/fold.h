@@ -35,7 +35,7 @@ class Fold {
     std::unique_ptr<Window> window;  // null: nothing in the last 60 seconds
     Counted before;                  // in the shards, when they were last read
     bool touched = false;            // in this step
-    UpstreamView seen;               // what is made of the window and changes only with it
+    UpstreamView seen;               // what is made of the window, after each sample and each second
     std::vector<std::uint32_t> routes;
   };
   struct Route {
@@ -71,7 +71,8 @@ class Fold {
   std::vector<std::uint32_t> touched_routes_;
   std::uint64_t samples_lost_ = 0;
   Instant start_{};
-  Instant before_{};
+  Instant before_{};          // the last step
+  double elapsed_ = 0;        // seconds since start_
   std::int64_t second_ = -1;  // since start_; -1: no step yet
 };
 

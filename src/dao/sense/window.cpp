@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace dao::sense {
 
@@ -14,7 +15,7 @@ void Window::advance(std::int64_t second) {
   close_open_slice();
   while (second_ < second) {
     ++second_;
-    forget_slice(second_ - kSlices);
+    forget_oldest_slice();
   }
   if (first_ > closed_.size() / 2) {
     closed_.erase(closed_.begin(), closed_.begin() + static_cast<std::ptrdiff_t>(first_));
@@ -35,11 +36,12 @@ void Window::close_open_slice() {
   open_.clear();
 }
 
-void Window::forget_slice(std::int64_t second) {
-  requests_sum_ -= requests_[slot(second)];
-  failures_sum_ -= failures_[slot(second)];
-  requests_[slot(second)] = failures_[slot(second)] = 0;
-  while (first_ < closed_.size() && closed_[first_].second == static_cast<std::uint16_t>(second)) {
+// Its place is that of the open one.
+void Window::forget_oldest_slice() {
+  requests_sum_ -= std::exchange(requests_[slot(second_)], 0);
+  failures_sum_ -= std::exchange(failures_[slot(second_)], 0);
+  const auto oldest = static_cast<std::uint16_t>(second_ - kSlices);
+  while (first_ < closed_.size() && closed_[first_].second == oldest) {
     durations_.remove(closed_[first_].bucket, closed_[first_].count);
     ++first_;
   }

@@ -57,11 +57,9 @@ class Window {
     std::uint16_t bucket = 0;
     std::uint16_t second = 0;  // its last 16 bits
   };
-  static std::size_t slot(std::int64_t second) {
-    return static_cast<std::size_t>((second % kSlices + kSlices) % kSlices);
-  }
+  static std::size_t slot(std::int64_t second) { return static_cast<std::size_t>(second) % kSlices; }
   void close_open_slice();
-  void forget_slice(std::int64_t second);
+  void forget_oldest_slice();
 
   std::int64_t second_;
   std::array<std::uint32_t, kSlices> requests_{};
