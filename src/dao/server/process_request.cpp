@@ -11,8 +11,10 @@
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
 #include "dao/server/grpc.h"
+#include "dao/server/intent.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
+#include "dao/server/silence_watch.h"
 #include "dao/server/tunnel.h"
 #include "dao/upstream/attempt.h"
 
@@ -88,8 +90,8 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, std::uint32_t route_number)
-      : worker_(worker), number_(route_number), route_(worker.routes[route_number]) {}
+  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent)
+      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), intent_(intent) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() {
@@ -107,7 +109,8 @@ class Candidates {
                              .view = *worker_.view,
                              .route = number_,
                              .now = worker_.loop.now(),
-                             .random = worker_.random};
+                             .random = worker_.random,
+                             .intent = intent_};
     std::optional<std::size_t> choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
@@ -131,6 +134,7 @@ class Candidates {
   WorkerState& worker_;
   std::uint32_t number_;
   Route& route_;
+  std::uint64_t intent_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -163,6 +167,8 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
         return sense::RetryReason::connection_lost;
       }
       break;
+    case ErrorKind::silent:
+      return sense::RetryReason::silence;
     default:
       break;
   }
@@ -172,8 +178,8 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
 // What really happened when the waits were called off.
 Error explain_cancellation(Error error, bool held_back, const rt::Cancel& cancel) {
   if (!cancel.requested() || (error.kind != ErrorKind::cancelled && !held_back)) return error;
-  if (cancel.why() == ErrorKind::timeout_total) {
-    return {.origin = Origin::backend, .kind = ErrorKind::timeout_total, .sent = error.sent};
+  if (cancel.why() == ErrorKind::timeout_total || cancel.why() == ErrorKind::silent) {
+    return {.origin = Origin::backend, .kind = cancel.why(), .sent = error.sent};
   }
   return {.origin = Origin::client, .kind = cancel.why(), .sent = error.sent, .detail = "the client went away"};
 }
@@ -282,8 +288,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   // Flow: what the backend is told.
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
-  http::prepare_request(request, worker.forwarding, exchange.peer(),
-                        worker.config->server.trusted_proxies.contain(exchange.peer().bytes()),
+  const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
+  const std::uint64_t intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
+  http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 
@@ -294,7 +301,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number);
+  Candidates candidates(worker, *route_number, intent);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -305,15 +312,19 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     }
     const bool elsewhere = retries < settings.retries && candidates.another_left();
     const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
-    const bool not_5xx = elsewhere && settings.retry_on.status_5xx && http::is_safe(request.method) && first.last;
+    const bool replayable = elsewhere && http::is_safe(request.method) && first.last;
+    const bool not_5xx = replayable && settings.retry_on.status_5xx;
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
       request.add("Host", worker.host_fields[*choice], http::FieldId::host);
     }
     upstream::AttemptOutcome outcome;
+    rt::Cancel attempt_cancel(&cancel);
     if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
       outcome.error = *worker.resolution_errors[*choice];
     } else {
       worker.in_flight.enter(*choice);
+      SilenceWatch silence(worker, exchange, worker.routes[*route_number], *choice, attempt_cancel);
+      if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,
                                            .exchange = exchange,
                                            .first = first,
@@ -324,11 +335,11 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .forwarding = worker.forwarding,
                                            .date = worker.date.at(worker.loop.wall_now()),
                                            .base_path = worker.config->upstreams[*choice].url.base_path,
-                                           .cancel = cancel,
+                                           .client_gone = cancel,
+                                           .cancel = attempt_cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
-                                           .signals = &worker.signals[*choice],
-                                           .in_flight = worker.in_flight.count(*choice)},
+                                           .signals = &worker.signals[*choice]},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
@@ -339,7 +350,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       }
       worker.in_flight.leave(*choice);
     }
-    outcome.error = explain_cancellation(outcome.error, outcome.held_back, cancel);
+    outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, exchange, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;
