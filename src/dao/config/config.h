@@ -226,7 +226,22 @@ struct Upstream {
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
-enum class Policy : std::uint8_t { round_robin, random, least_connections };
+enum class Policy : std::uint8_t { round_robin, random, least_connections, resonant };
+
+// Of the score of Policy::resonant. Each 0..100, not all zero.
+struct ResonantWeights {
+  double load = 0.6;
+  double intent = 0.3;
+  double tempo = 0.1;
+
+  friend bool operator==(const ResonantWeights&, const ResonantWeights&) = default;
+};
+
+struct PolicyChoice {
+  Policy kind = Policy::round_robin;
+  ResonantWeights weights{};        // Policy::resonant only
+  std::string name{"round-robin"};  // as the rule gives it: a built-in one, or a [policies.NAME]
+};
 
 // One host pattern, in lower case and without port.
 struct HostPattern {
@@ -253,17 +268,21 @@ struct Match {
 };
 
 struct RuleUpstream {
-  std::size_t index = 0;     // into Config::upstreams
-  std::uint32_t weight = 1;  // 1..1000
+  std::size_t index = 0;      // into Config::upstreams
+  std::uint32_t weight = 1;   // 1..1000
+  std::uint64_t intents = 0;  // bits, by the numbers of Config::intents; 0 = for any
 };
 
 struct Rule {
   std::string name;  // unique
-  Policy policy = Policy::round_robin;
+  PolicyChoice policy;
+  std::uint64_t intent = 0;  // one bit, by the number in Config::intents; 0 = none
   Match match;
   std::vector<RuleUpstream> upstreams;  // never empty; indexes all different
   ProxySettings proxy;                  // [proxy] with this rule's overrides
 };
+
+inline constexpr std::size_t kMaxIntents = 64;
 
 struct Config {
   std::string source;  // the file it came from
@@ -271,8 +290,10 @@ struct Config {
   Proxy proxy;
   Dns dns;
   Telemetry telemetry;
-  std::vector<Rule> rules;          // in order; the first that matches is taken; never empty
-  std::vector<Upstream> upstreams;  // every upstream once, in order of first mention
+  std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
+  std::string intent_header;         // lower case; empty = off
+  std::vector<Rule> rules;           // in order; the first that matches is taken; never empty
+  std::vector<Upstream> upstreams;   // every upstream once, in order of first mention
 };
 
 }  // namespace dao::config

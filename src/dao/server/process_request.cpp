@@ -11,6 +11,7 @@
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
 #include "dao/server/grpc.h"
+#include "dao/server/intent.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
 #include "dao/server/tunnel.h"
@@ -88,8 +89,8 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, std::uint32_t route_number)
-      : worker_(worker), number_(route_number), route_(worker.routes[route_number]) {}
+  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent)
+      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), intent_(intent) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() {
@@ -107,7 +108,8 @@ class Candidates {
                              .view = *worker_.view,
                              .route = number_,
                              .now = worker_.loop.now(),
-                             .random = worker_.random};
+                             .random = worker_.random,
+                             .intent = intent_};
     std::optional<std::size_t> choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
@@ -131,6 +133,7 @@ class Candidates {
   WorkerState& worker_;
   std::uint32_t number_;
   Route& route_;
+  std::uint64_t intent_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -282,8 +285,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   // Flow: what the backend is told.
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
-  http::prepare_request(request, worker.forwarding, exchange.peer(),
-                        worker.config->server.trusted_proxies.contain(exchange.peer().bytes()),
+  const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
+  const std::uint64_t intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
+  http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 
@@ -294,7 +298,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number);
+  Candidates candidates(worker, *route_number, intent);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -327,8 +331,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .cancel = cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
-                                           .signals = &worker.signals[*choice],
-                                           .in_flight = worker.in_flight.count(*choice)},
+                                           .signals = &worker.signals[*choice]},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {

@@ -82,7 +82,7 @@ bool opens_by_any_2xx(const http::RequestHead& request) {
 void Attempt::begin_waiting() {
   if (in_.signals == nullptr || waiting_since_) return;
   waiting_since_ = in_.loop.now();
-  in_.signals->sent(*waiting_since_, in_.in_flight);
+  in_.signals->sent(*waiting_since_);
 }
 
 void Attempt::end_waiting(bool failed) {

@@ -41,7 +41,6 @@ struct AttemptInput {
   bool hold_back_5xx;  // another upstream could answer instead: report a 5xx, do not forward it
   bool grpc = false;   // look for the status of a gRPC call
   sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
-  std::int64_t in_flight = 0;                 // of the upstream, with this one; for the signals
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.
