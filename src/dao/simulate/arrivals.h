@@ -23,8 +23,8 @@ class ArrivalProcess {
   double next_of_trace();
 
   const Arrivals& arrivals_;
-  double rate_;         // mean, per second
-  double now_ = 0;      // seconds
+  double rate_;     // mean, per second
+  double now_ = 0;  // seconds
   bool bursting_ = false;
   double calm_rate_ = 0;
   double phase_ends_ = 0;

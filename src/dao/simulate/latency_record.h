@@ -1,5 +1,5 @@
-// Latencies counted in buckets that are at most 1/256 of their value wide, so a quantile is right to 0.2 %. The mean and
-// the largest are exact.
+// Latencies counted in buckets that are at most 1/256 of their value wide, so a quantile is right to 0.2 %. The mean
+// and the largest are exact.
 #pragma once
 
 #include <algorithm>

@@ -2,23 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "dao/config/load.h"
+#include "dao/config/policies.h"
 #include "dao/config/problem.h"
-#include "dao/config/schema.h"
 
 namespace dao::simulate {
 
 std::vector<std::string> all_policies() {
-  const auto within = [](const config::Table& table, std::string_view name) -> const config::Table& {
-    return *std::ranges::find(table.tables, name, &config::Table::name);
-  };
-  const config::Table& rule = within(within(config::schema(), "routes"), "rule");
   std::vector<std::string> names;
-  for (const config::Choice& choice : std::ranges::find(rule.keys, "policy", &config::Key::name)->choices) {
-    names.emplace_back(choice.name);
-  }
+  for (const config::BuiltInPolicy& policy : config::built_in_policies()) names.emplace_back(policy.name);
   return names;
 }
 

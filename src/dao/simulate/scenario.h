@@ -82,10 +82,10 @@ struct Scenario {
   std::optional<std::uint64_t> requests;  // how many arrive
   Nanoseconds warm_up{};                  // requests that arrive earlier are not in the figures
   std::uint64_t seed = 1;
-  std::size_t nodes = 1;             // DAO processes, each with a mind of its own
-  std::size_t workers = 1;           // of each
-  Nanoseconds round_trip{};          // between DAO and a backend
-  Nanoseconds first_byte_timeout{};  // as in DAO's configuration; 0: DAO's default
+  std::size_t nodes = 1;                      // DAO processes, each with a mind of its own
+  std::size_t workers = 1;                    // of each
+  Nanoseconds round_trip{};                   // between DAO and a backend
+  Nanoseconds first_byte_timeout{};           // as in DAO's configuration; 0: DAO's default
   std::optional<Nanoseconds> client_timeout;  // the client goes away
   std::optional<std::uint32_t> retries;       // absent: DAO's default
   std::size_t keys = 10'000;                  // different clients, for policies that keep a client's requests together

@@ -192,8 +192,7 @@ void read_expectation(TableReader& table, std::vector<Expectation>& expectations
     table.report("", "nothing is expected", "\"at_most\" or \"at_least\"");
   }
   if (table.text("relative_to", expectation.relative_to)) {
-    expectation.relative =
-        expectation.relative_to == "best-of-others" ? Relative::best_of_others : Relative::policy;
+    expectation.relative = expectation.relative_to == "best-of-others" ? Relative::best_of_others : Relative::policy;
   }
   table.finish();
   expectations.push_back(std::move(expectation));
@@ -308,8 +307,8 @@ std::expected<std::vector<std::uint32_t>, std::string> read_trace(const std::fil
     const bool ended = rest == end || *rest == ' ' || *rest == '\t' || *rest == '\r' || *rest == '\n';
     if (error != std::errc{} || !ended) {
       const std::string_view word(at, std::find_if(at, end, [](char c) { return c == ' ' || c == '\n'; }));
-      return std::unexpected(fmt::format("{}:{}: {} is not a number of requests", path.string(), line,
-                                         config::in_quotes(word)));
+      return std::unexpected(
+          fmt::format("{}:{}: {} is not a number of requests", path.string(), line, config::in_quotes(word)));
     }
     any = any || count > 0;
     counts.push_back(count);

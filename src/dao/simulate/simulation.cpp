@@ -31,9 +31,9 @@ Time to_time(Nanoseconds time) {
 constexpr std::size_t kMostTries = 3;
 
 struct Request {
-  std::uint64_t serial = 0;         // of the request; 0: nobody is here
-  std::uint64_t attempt = 0;        // serial of the attempt under way
-  std::uint64_t work = 0;           // what its service times are drawn from
+  std::uint64_t serial = 0;   // of the request; 0: nobody is here
+  std::uint64_t attempt = 0;  // serial of the attempt under way
+  std::uint64_t work = 0;     // what its service times are drawn from
   std::uint64_t key = 0;
   Time arrived = 0;
   Time sent = 0;
@@ -77,12 +77,8 @@ class Simulation {
   void retry_or_finish(std::uint32_t index, bool retryable, sense::RetryReason reason, std::uint16_t status);
   void finish(std::uint32_t index, std::uint16_t status);
 
-  [[nodiscard]] Worker& worker_of(const Request& request) {
-    return *nodes_[request.node]->workers[request.worker];
-  }
-  [[nodiscard]] std::uint32_t backend_of(const Request& request) const {
-    return request.tried[request.tries - 1];
-  }
+  [[nodiscard]] Worker& worker_of(const Request& request) { return *nodes_[request.node]->workers[request.worker]; }
+  [[nodiscard]] std::uint32_t backend_of(const Request& request) const { return request.tried[request.tries - 1]; }
 
   const Scenario& scenario_;
   const config::ProxySettings& settings_;
@@ -228,7 +224,7 @@ void Simulation::dispatch(std::uint32_t index) {
   const bool elsewhere = request.tries <= settings_.retries && request.tries < servers_.size();
   request.may_retry = elsewhere && worker.retry_budget.available(instant(now_));
   node.in_flight.enter(backend);
-  worker.signals[backend].sent(instant(now_), node.in_flight.count(backend));
+  worker.signals[backend].sent(instant(now_));
   collector_.attempt(now_, backend, request.tries > 1);
   timeouts_.add(now_ + timeout_, index, request.attempt);
   visit(backend, {.serial = request.attempt, .request = index});
@@ -237,10 +233,8 @@ void Simulation::dispatch(std::uint32_t index) {
 void Simulation::visit(std::uint32_t backend, Visitor visitor) {
   Server& server = servers_[backend];
   if (server.condition.refuses()) {
-    events_.add({.time = now_ + round_trip_,
-                 .serial = visitor.serial,
-                 .subject = visitor.request,
-                 .kind = EventKind::refused});
+    events_.add(
+        {.time = now_ + round_trip_, .serial = visitor.serial, .subject = visitor.request, .kind = EventKind::refused});
     return;
   }
   const Fault* failing = server.condition.failing();
@@ -430,8 +424,7 @@ void Simulation::give_up(std::uint32_t index) {
   finish(index, 0);
 }
 
-void Simulation::retry_or_finish(std::uint32_t index, bool retryable, sense::RetryReason reason,
-                                 std::uint16_t status) {
+void Simulation::retry_or_finish(std::uint32_t index, bool retryable, sense::RetryReason reason, std::uint16_t status) {
   Request& request = requests_[index];
   Worker& worker = worker_of(request);
   if (retryable && request.may_retry) {

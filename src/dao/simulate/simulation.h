@@ -1,5 +1,5 @@
-// Runs a scenario with one policy in virtual time. The same scenario and seed give the same figures every time, and every
-// policy meets the same requests, service times and faults. One thread; simulations share nothing.
+// Runs a scenario with one policy in virtual time. The same scenario and seed give the same figures every time, and
+// every policy meets the same requests, service times and faults. One thread; simulations share nothing.
 #pragma once
 
 #include <cstdint>

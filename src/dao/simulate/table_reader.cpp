@@ -25,7 +25,8 @@ std::string describe(const Bounds& bounds) {
 
 TableReader::TableReader(const Node& node, std::string path, config::Findings& findings)
     : node_(node), path_(std::move(path)), findings_(&findings) {
-  if (node.kind != Node::Kind::table) findings.error(node.where, path_, {.message = "wrong type", .expected = "a table"});
+  if (node.kind != Node::Kind::table)
+    findings.error(node.where, path_, {.message = "wrong type", .expected = "a table"});
 }
 
 std::string TableReader::path_of(std::string_view key) const {
