@@ -62,7 +62,8 @@ int run(const std::string& path, const SimulateOptions& options) {
   std::cout << (options.json ? simulate::render_json(*scenario, runs, verdicts)
                              : simulate::render_table(*scenario, runs, verdicts))
             << std::flush;
-  const bool failed = std::ranges::contains(verdicts, simulate::Verdict::Outcome::failed, &simulate::Verdict::outcome);
+  const bool failed = std::ranges::any_of(
+      verdicts, [](const simulate::Verdict& one) { return one.outcome == simulate::Verdict::Outcome::failed; });
   return failed ? kFailed : 0;
 }
 
