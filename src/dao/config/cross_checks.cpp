@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "dao/config/address.h"
+#include "dao/config/filter_keys.h"
 
 namespace dao::config {
 namespace {
@@ -299,6 +300,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstream_tls(applied, findings);
   check_upstream_proxy_protocol(applied, findings);
   check_ttl(applied, findings);
+  check_filters(applied, findings);
 }
 
 void check_reachability(const Applied& applied, Findings& findings) {

@@ -6,6 +6,7 @@
 
 #include "dao/config/address.h"
 #include "dao/config/draft.h"
+#include "dao/config/filter_keys.h"
 #include "dao/config/match_values.h"
 #include "dao/config/schema_rows.h"
 #include "dao/config/tls_keys.h"
@@ -442,9 +443,10 @@ Table rule_table() {
       .name = "upstreams",
       .doc =
           "The backend servers of the rule, at least one. An upstream that several rules name is one upstream, with "
-          "one pool: its name then stands for the same URL everywhere.",
-      .repeated = true,
-      .missing = "the rule has no upstreams"};
+          "one pool: its name then stands for the same URL everywhere. A rule that redirects or responds by itself "
+          "needs "
+          "none.",
+      .repeated = true};
   upstreams.enter = [](void* rule) -> void* { return &field_of<&RuleDraft::upstreams>(rule).emplace_back(); };
   Key name = with_example(
       text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
@@ -490,7 +492,11 @@ Table rule_table() {
   rule_name.required = true;
   rule.keys = {rule_name, choice<kPolicies, &RuleDraft::rule, &Rule::policy>("policy", "round-robin",
                                                                              "How one of the upstreams is chosen.")};
+  const std::vector<Key> more_keys = filter_keys();
+  rule.keys.insert(rule.keys.end(), more_keys.begin(), more_keys.end());
   rule.tables = {match_table(), proxy, upstreams};
+  const std::vector<Table> filters = filter_tables();
+  rule.tables.insert(rule.tables.end(), filters.begin(), filters.end());
   return rule;
 }
 

@@ -191,7 +191,7 @@ class RequestPath : public http::RequestHandler {
         shard(config->rules.size(), config->upstreams.size()),
         in_flight(config->upstreams.size()),
         lane(telemetry::AccessLogFormat::json, std::size_t{1} << 20U, bell),
-        state(loop, config, connector, shard, in_flight, &lane, 1) {
+        state(loop, config, connector, shard, in_flight, &lane, 1, flow::Shared::make(*config, 1).value()) {
     settings.limits = {config->server.target_max_bytes, config->server.header_max_bytes,
                        config->server.header_max_count};
     settings.body_max_bytes = config->server.body_max_bytes;
