@@ -732,7 +732,7 @@ class RuleCheck {
     const Split& split = draft_.rule.split;
     const auto& groups = split.groups;
     if (groups.empty()) {
-      if (given("split_by")) error("split_by", "there are no groups", "[[routes.rule.split]]");
+      if (given("split_by")) warning("split_by", "there are no groups", "[[routes.rule.split]]");
       return;
     }
     std::vector<bool> in_a_group(draft_.upstreams.size());

@@ -46,8 +46,7 @@ net::Peer peer_of(const char* ip) {
 // A request and what is known of it.
 struct Asked {
   explicit Asked(std::string_view path, std::string_view authority = "a.test", const Lines& fields = {})
-      : lines(fields) {
-    request.path = path;
+      : lines(fields), facts(with_path(path), random) {
     request.authority = authority;
     request.method_text = "GET";
     for (const std::string& line : lines) {
@@ -75,11 +74,14 @@ struct Asked {
   http::RequestHead request;
   net::Peer peer;
   Random random{1};
-  Facts facts{request_with_path(), random};
+  Facts facts;
 
  private:
   // The facts look at the path when they are made.
-  const http::RequestHead& request_with_path() { return request; }
+  const http::RequestHead& with_path(std::string_view path) {
+    request.path = path;
+    return request;
+  }
 };
 
 // --- header edits ---
@@ -140,7 +142,8 @@ TEST(Facts, EveryVariable) {
   asked.facts.split = "canary";
   const config::TextTemplate& text = config.rules[0].filters.request.add[0].value;
   EXPECT_EQ(render(text, asked.facts, asked.request.arena),
-            "203.0.113.9 4711 http a.test a.test:81 GET  q=1  r batch canary 0123456789abcdef0123456789abcdef h 2 $ x");
+            "203.0.113.9 4711 http a.test a.test:81 GET /p q=1 /p?q=1 r batch canary 0123456789abcdef0123456789abcdef "
+            "h 2 $ /px");
 }
 
 TEST(Facts, ARequestKeepsItsId) {
