@@ -76,6 +76,10 @@ std::string_view name_of(ErrorKind kind) {
       return "no_route";
     case ErrorKind::no_upstream:
       return "no_upstream";
+    case ErrorKind::address_denied:
+      return "address_denied";
+    case ErrorKind::rate_limited:
+      return "rate_limited";
     case ErrorKind::connection_limit:
       return "connection_limit";
     case ErrorKind::client_connection_limit:

@@ -61,6 +61,8 @@ enum class ErrorKind : std::uint8_t {
   // DAO's own answers
   no_route,
   no_upstream,
+  address_denied,  // 403
+  rate_limited,    // 429
   connection_limit,
   client_connection_limit,
   draining,

@@ -18,7 +18,7 @@ bool AddressBlock::contains(std::span<const std::uint8_t> address) const {
   return (address[whole] & mask) == (bytes[whole] & mask);
 }
 
-bool TrustedProxies::contain(std::span<const std::uint8_t> address) const {
+bool AddressSet::contain(std::span<const std::uint8_t> address) const {
   if (address.empty()) return unix_sockets;
   return std::ranges::any_of(blocks, [address](const AddressBlock& block) { return block.contains(address); });
 }

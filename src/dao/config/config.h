@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "dao/base/clock.h"
+#include "dao/config/address_block.h"
+#include "dao/config/filters.h"
 
 namespace dao::config {
 
@@ -32,25 +34,8 @@ struct Address {
   std::string path;        // unix_socket: absolute path
 };
 
-// A block of addresses. An IPv4 block also contains the same addresses in their IPv4-mapped IPv6 form (::ffff:a.b.c.d);
-// an IPv6 block never contains an IPv4 peer.
-struct AddressBlock {
-  bool v4 = true;
-  std::array<std::uint8_t, 16> bytes{};  // network byte order; IPv4 uses the first four; bits beyond `prefix` are zero
-  std::uint8_t prefix = 0;               // 0..32 or 0..128
-
-  // `address`: 4 or 16 bytes in network byte order; any other length is contained in nothing.
-  [[nodiscard]] bool contains(std::span<const std::uint8_t> address) const;
-};
-
 // Whose X-Forwarded-*, Forwarded and the like are believed.
-struct TrustedProxies {
-  std::vector<AddressBlock> blocks;
-  bool unix_sockets = false;  // "unix": every peer that came through a unix socket
-
-  // `address`: as for AddressBlock; empty: the peer of a unix socket.
-  [[nodiscard]] bool contain(std::span<const std::uint8_t> address) const;
-};
+using TrustedProxies = AddressSet;
 
 enum class Forwarded : std::uint8_t { both, x_forwarded, forwarded, off };
 
@@ -279,8 +264,14 @@ struct Rule {
   PolicyChoice policy;
   std::uint64_t intent = 0;  // one bit, by the number in Config::intents; 0 = none
   Match match;
-  std::vector<RuleUpstream> upstreams;  // never empty; indexes all different
+  std::vector<RuleUpstream> upstreams;  // indexes all different; empty only if `redirect` or `respond` is on
   ProxySettings proxy;                  // [proxy] with this rule's overrides
+  Filters filters;
+  Rewrite rewrite;
+  Redirect redirect;
+  Respond respond;  // never with `redirect`
+  Sticky sticky;
+  Split split;
 };
 
 inline constexpr std::size_t kMaxIntents = 64;

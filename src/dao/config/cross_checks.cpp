@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "dao/config/address.h"
+#include "dao/config/filter_keys.h"
 #include "dao/config/nearest.h"
 #include "dao/config/policies.h"
 
@@ -358,6 +359,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_ttl(applied, findings);
   check_policies(applied, findings);
   check_intents(applied, findings);
+  check_filters(applied, findings);
 }
 
 void check_use(const Applied& applied, Findings& findings) {

@@ -15,6 +15,7 @@
 #include "dao/config/apply_schema.h"
 #include "dao/config/cross_checks.h"
 #include "dao/config/document.h"
+#include "dao/config/filter_keys.h"
 #include "dao/config/policies.h"
 
 namespace dao::config {
@@ -85,6 +86,7 @@ Config assemble(Draft draft, std::string_view name) {
   number_listeners(config.server);
   std::unordered_map<std::string, std::size_t> indexes;
   for (RuleDraft& rule : draft.rules) {
+    complete_filters(rule);
     for (UpstreamDraft& upstream : rule.upstreams) {
       const auto [entry, added] = indexes.emplace(upstream.name, config.upstreams.size());
       if (added) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -38,11 +39,21 @@ void check_table(const Table& table, const nlohmann::json& json, const std::stri
   }
 }
 
+// Excluded by other keys of the same table.
+constexpr std::string_view kExcluded[] = {"path_exact", "regex", "replacement", "secret_file"};
+
+bool is_left_out(const Table& table, bool examples) {
+  if (examples) return table.name == "respond";  // excludes upstreams
+  // Each of these needs a key that has no default.
+  constexpr std::string_view kMoreThanDefaults[] = {"rate_limit", "redirect", "respond", "sticky", "split"};
+  return std::ranges::find(kMoreThanDefaults, table.name) != std::end(kMoreThanDefaults);
+}
+
 // The defaults and examples of a table as a TOML text that sets every key.
 void spell_out(const Table& table, const std::string& path, bool examples, std::string& out) {
   if (!path.empty()) out += header_of(path, table) + "\n";
   for (const Key& key : table.keys) {
-    if (examples && key.name == "path_exact") continue;  // excluded by path_prefix
+    if (examples && std::ranges::find(kExcluded, key.name) != std::end(kExcluded)) continue;
     const std::string value = examples && !key.example.empty() ? std::string(key.example) : default_as_toml(key);
     if (!value.empty()) {
       out += std::string(key.name) + " = " + value + "\n";
@@ -51,6 +62,7 @@ void spell_out(const Table& table, const std::string& path, bool examples, std::
     }
   }
   for (const Table& inner : table.tables) {
+    if (is_left_out(inner, examples)) continue;
     spell_out(inner, path_inside(path, inner), examples, out);
   }
 }

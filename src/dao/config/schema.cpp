@@ -6,6 +6,7 @@
 
 #include "dao/config/address.h"
 #include "dao/config/draft.h"
+#include "dao/config/filter_keys.h"
 #include "dao/config/match_values.h"
 #include "dao/config/policies.h"
 #include "dao/config/schema_rows.h"
@@ -485,9 +486,10 @@ Table rule_table() {
       .name = "upstreams",
       .doc =
           "The backend servers of the rule, at least one. An upstream that several rules name is one upstream, with "
-          "one pool: its name then stands for the same URL everywhere.",
-      .repeated = true,
-      .missing = "the rule has no upstreams"};
+          "one pool: its name then stands for the same URL everywhere. A rule that redirects or responds by itself "
+          "needs "
+          "none.",
+      .repeated = true};
   upstreams.enter = [](void* rule) -> void* { return &field_of<&RuleDraft::upstreams>(rule).emplace_back(); };
   Key name = with_example(
       text<parse_name, &UpstreamDraft::name>("name", kNameForm, "The name of the upstream in logs and metrics."),
@@ -545,7 +547,11 @@ Table rule_table() {
   rule_intent.absent = "no intent: every upstream is as good";
   rule_intent.example = "\"realtime\"";
   rule.keys = {rule_name, policy_key(), rule_intent};
+  const std::vector<Key> more_keys = filter_keys();
+  rule.keys.insert(rule.keys.end(), more_keys.begin(), more_keys.end());
   rule.tables = {match_table(), proxy, upstreams};
+  const std::vector<Table> filters = filter_tables();
+  rule.tables.insert(rule.tables.end(), filters.begin(), filters.end());
   return rule;
 }
 

@@ -16,6 +16,9 @@ void RouteCounters::add(const RouteCounters& other) {
   response_bytes.add(other.response_bytes.value());
   duration.add(other.duration);
   add_each(grpc_calls, other.grpc_calls);
+  rate_limited.add(other.rate_limited.value());
+  denied.add(other.denied.value());
+  sticky_unknown.add(other.sticky_unknown.value());
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {

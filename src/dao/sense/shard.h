@@ -81,6 +81,9 @@ struct alignas(64) RouteCounters {
   Counter response_bytes;
   Histogram duration;
   std::array<Counter, kGrpcStatuses> grpc_calls;
+  Counter rate_limited;    // requests
+  Counter denied;          // by client address
+  Counter sticky_unknown;  // cookies that name no upstream of the route
 
   void add(const RouteCounters& other);
 };
@@ -166,6 +169,7 @@ class Shard {
 
   [[nodiscard]] WorkerCounters& worker() { return worker_; }
   [[nodiscard]] const WorkerCounters& worker() const { return worker_; }
+  [[nodiscard]] RouteCounters& route(std::size_t index) { return routes_[index]; }
   [[nodiscard]] UpstreamCounters& upstream(std::size_t index) { return upstreams_[index]; }
   [[nodiscard]] std::span<const UpstreamCounters> upstreams() const { return upstreams_; }
   // One per route, then one for requests without a route.

@@ -61,6 +61,8 @@ ErrorAnswer backend_answer(ErrorKind kind) {
     case ErrorKind::malformed:
     case ErrorKind::unexpected_upgrade:
       return {502, "http_protocol_error", "the upstream's answer is not valid HTTP"};
+    case ErrorKind::body_too_large:
+      return {502, "http_response_body_size", "the upstream's answer is too large"};
     case ErrorKind::head_too_large:
       return {502, "http_response_header_section_size", "the upstream's header fields are too large"};
     case ErrorKind::tls_protocol:
@@ -106,6 +108,10 @@ ErrorAnswer answer_for(const Error& error) {
       return {404, "destination_not_found", "no route matches this request"};
     case ErrorKind::no_upstream:
       return {503, "destination_unavailable", "no upstream can take this request", true};
+    case ErrorKind::address_denied:
+      return {403, "http_request_denied", "this client may not ask for this"};
+    case ErrorKind::rate_limited:
+      return {429, "http_request_denied", "too many requests"};
     case ErrorKind::connection_limit:
     case ErrorKind::client_connection_limit:
       return {503, "connection_limit_reached", "too many connections", true};
@@ -118,14 +124,38 @@ std::string_view reason_phrase(std::uint16_t status) {
   switch (status) {
     case 200:
       return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
     case 400:
       return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
       return "Method Not Allowed";
     case 408:
       return "Request Timeout";
+    case 410:
+      return "Gone";
     case 413:
       return "Content Too Large";
     case 414:
@@ -134,6 +164,8 @@ std::string_view reason_phrase(std::uint16_t status) {
       return "Expectation Failed";
     case 421:
       return "Misdirected Request";
+    case 429:
+      return "Too Many Requests";
     case 431:
       return "Request Header Fields Too Large";
     case 499:

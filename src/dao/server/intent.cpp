@@ -1,5 +1,7 @@
 #include "dao/server/intent.h"
 
+#include <bit>
+
 namespace dao::server {
 
 std::uint64_t intent_of(const config::Config& config, std::uint32_t rule, const http::RequestHead& request,
@@ -12,6 +14,11 @@ std::uint64_t intent_of(const config::Config& config, std::uint32_t rule, const 
     if (http::equals_ignoring_case(field->value, config.intents[i])) return std::uint64_t{1} << i;
   }
   return usual;
+}
+
+std::string_view name_of_intent(const config::Config& config, std::uint64_t intent) {
+  if (intent == 0) return {};
+  return config.intents[static_cast<std::size_t>(std::countr_zero(intent))];
 }
 
 }  // namespace dao::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "dao/config/config.h"
 #include "dao/http/head.h"
@@ -12,5 +13,8 @@ namespace dao::server {
 // in the header routes.intent_header; a name that the configuration does not know changes nothing.
 [[nodiscard]] std::uint64_t intent_of(const config::Config& config, std::uint32_t rule,
                                       const http::RequestHead& request, bool from_trusted_proxy);
+
+// The name of that class; empty without one. Lives as long as the configuration.
+[[nodiscard]] std::string_view name_of_intent(const config::Config& config, std::uint64_t intent);
 
 }  // namespace dao::server

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dao/base/log.h"
+#include "dao/flow/filtered_exchange.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
@@ -90,18 +91,21 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent)
-      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), intent_(intent) {}
+  // `selection`: which of them the filters of the route leave, and which they want first.
+  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, flow::Selection selection)
+      : worker_(worker),
+        number_(route_number),
+        route_(worker.routes[route_number]),
+        intent_(intent),
+        selection_(selection) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
-  ~Candidates() {
-    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
-  }
+  ~Candidates() = default;
 
   // The next upstream, or why there is none.
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
-    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = false;
+    exclude(true);
     align::Choosing choosing{.candidates = route_.candidates,
                              .in_flight = worker_.in_flight,
                              .admission = worker_.admission,
@@ -111,12 +115,13 @@ class Candidates {
                              .now = worker_.loop.now(),
                              .random = worker_.random,
                              .intent = intent_};
-    std::optional<std::size_t> choice = route_.policy->choose(choosing);
+    std::optional<std::size_t> choice = selection_.preferred;
+    if (!choice || !choosing.usable(*choice)) choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
       choice = route_.policy->choose(choosing);
     }
-    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
+    exclude(false);
     if (!choice) {
       return std::unexpected(
           Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
@@ -126,15 +131,29 @@ class Candidates {
   }
   // Somewhere that was not tried yet.
   [[nodiscard]] bool another_left() const {
-    return tried_count_ < route_.candidates.size() && tried_count_ < tried_.size();
+    const std::size_t all = selection_.allowed == nullptr
+                                ? route_.candidates.size()
+                                : static_cast<std::size_t>(std::ranges::count(*selection_.allowed, 1));
+    return tried_count_ < all && tried_count_ < tried_.size();
   }
 
  private:
   static constexpr std::size_t kMostTries = 3;
+
+  // What was tried, and what the filters do not leave.
+  void exclude(bool excluded) {
+    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = !excluded;
+    if (selection_.allowed == nullptr) return;
+    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
+      if ((*selection_.allowed)[i] == 0) route_.candidates[i].usable = !excluded;
+    }
+  }
+
   WorkerState& worker_;
   std::uint32_t number_;
   Route& route_;
   std::uint64_t intent_;
+  const flow::Selection selection_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -268,10 +287,38 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (failure.kind == ErrorKind::none && !route_number) {
     failure = {.origin = Origin::us, .kind = ErrorKind::no_route, .detail = "no rule matches"};
   }
-  http::BodyPiece first{{}, true};
+
+  // Flow: the filters of the route. What goes to the client from here on passes through them.
+  Exchange* client = &exchange;
+  std::optional<flow::FilteredExchange> filters;
+  const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
+  std::uint64_t intent = 0;
   if (failure.kind == ErrorKind::none) {
     journal.matched(*route_number);
-    Result<http::BodyPiece> buffered = exchange.take_buffered_body();
+    intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
+    if (const flow::Chain* chain = worker.routes[*route_number].filters.get()) {
+      const flow::Surroundings surroundings{.random = worker.random,
+                                            .counters = worker.shard.route(*route_number),
+                                            .intent = name_of_intent(*worker.config, intent)};
+      client = &filters.emplace(*chain, exchange, surroundings);
+      const Result<> admitted = filters->admit(worker.loop.now());
+      if (!admitted) failure = admitted.error();
+    }
+  }
+  if (failure.kind == ErrorKind::none && filters) {
+    if (const std::optional<flow::LocalAnswer> local = filters->answer()) {
+      auto answering =
+          answer(*client, response.head(), local->status, {}, local->body, worker.date.at(worker.loop.wall_now()));
+      const Result<> sent = co_await std::move(answering);
+      static_cast<void>(sent);  // a client that went away meanwhile needs no answer
+      journal.answered(local->status);
+      co_return;
+    }
+  }
+
+  http::BodyPiece first{{}, true};
+  if (failure.kind == ErrorKind::none) {
+    Result<http::BodyPiece> buffered = client->take_buffered_body();
     if (buffered) {
       first = *buffered;
     } else {
@@ -280,28 +327,28 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   }
   if (failure.kind != ErrorKind::none) {
     journal.failed(failure);
-    auto refusing = answer_error(worker, exchange, response.head(), failure);
+    auto refusing = answer_error(worker, *client, response.head(), failure);
     const ErrorAnswered refused_with = co_await std::move(refusing);
     journal.answered(refused_with.status, refused_with.grpc_status);
     co_return;
   }
 
-  // Flow: what the backend is told.
+  // What the backend is told.
+  const flow::Selection selection = filters ? filters->select() : flow::Selection{};
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
-  const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
-  const std::uint64_t intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
   http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 
   if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
+  if (filters) filters->edit_request();
 
   const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
   const bool grpc = is_grpc(request);
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number, intent);
+  Candidates candidates(worker, *route_number, intent, selection);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -314,6 +361,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
     const bool replayable = elsewhere && http::is_safe(request.method) && first.last;
     const bool not_5xx = replayable && settings.retry_on.status_5xx;
+    if (filters) filters->chosen(*choice, worker.host_fields[*choice]);
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
       request.add("Host", worker.host_fields[*choice], http::FieldId::host);
     }
@@ -323,10 +371,10 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       outcome.error = *worker.resolution_errors[*choice];
     } else {
       worker.in_flight.enter(*choice);
-      SilenceWatch silence(worker, exchange, worker.routes[*route_number], *choice, attempt_cancel);
+      SilenceWatch silence(worker, *client, worker.routes[*route_number], *choice, attempt_cancel);
       if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,
-                                           .exchange = exchange,
+                                           .exchange = *client,
                                            .first = first,
                                            .response = response.head(),
                                            .settings = settings,
@@ -351,7 +399,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       worker.in_flight.leave(*choice);
     }
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
-    const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, exchange, first);
+    const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, *client, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;
     if (!complete) log_failure(*worker.config, *choice, outcome);
@@ -373,7 +421,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   }
 
   journal.failed(failure);
-  auto answering = answer_error(worker, exchange, response.head(), failure);
+  if (filters) filters->answers_itself();
+  auto answering = answer_error(worker, *client, response.head(), failure);
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

@@ -87,7 +87,8 @@ class PassiveBackend final : public upstream::MemoryConnector {
 
 class RequestPathAllocationsTest : public testing::Test {
  protected:
-  RequestPathAllocationsTest() {
+  // `filters`: tables of the rule.
+  explicit RequestPathAllocationsTest(const std::string& filters = {}) : path{loop, backend, configured(filters)} {
     loop.run_for(seconds(10));
     auto [server_side, client_side] = net::MemoryStream::make_pair();
     client = std::move(client_side);
@@ -144,9 +145,11 @@ class RequestPathAllocationsTest : public testing::Test {
   rt::VirtualLoop loop;
   PassiveBackend backend;
   // An address whose text is longer than what std::string holds without allocating.
-  RequestPath path{loop, backend,
-                   "[[routes.rule]]\nname = \"main\"\n[routes.rule.match]\nhost = [\"b.test\", \"shop.example.com\"]\n"
-                   "[[routes.rule.upstreams]]\nname = \"a\"\nurl = \"http://[2001:db8:1234:5678::9abc]:8080\"\n"};
+  static std::string configured(const std::string& filters) {
+    return "[[routes.rule]]\nname = \"main\"\n[routes.rule.match]\nhost = [\"b.test\", \"shop.example.com\"]\n" +
+           filters + "[[routes.rule.upstreams]]\nname = \"a\"\nurl = \"http://[2001:db8:1234:5678::9abc]:8080\"\n";
+  }
+  RequestPath path;
   rt::Cancel drain;
   std::unique_ptr<net::MemoryStream> client;
   std::unique_ptr<http::h1::ServerConnection> connection;
@@ -191,6 +194,36 @@ TEST_F(RequestPathAllocationsTest, APostAllocatesNothing) {
 TEST_F(RequestPathAllocationsTest, AnAnswerInChunksAllocatesNothing) {
   const std::string chunks = "400\r\n" + std::string(1024, 'b') + "\r\n0\r\n\r\n";
   EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Transfer-Encoding: chunked\r\n", chunks), 1024), 0U);
+}
+
+// Filters need no memory of their own, as long as what they write fits into what a head has anyway.
+class FilteredPathAllocationsTest : public RequestPathAllocationsTest {
+ protected:
+  FilteredPathAllocationsTest()
+      : RequestPathAllocationsTest(
+            "[routes.rule.filters]\n"
+            "request_headers_remove = [\"Accept-Encoding\"]\n"
+            "request_headers_set = { \"User-Agent\" = \"dao\", \"X-Real-IP\" = \"$client_ip\", Host = "
+            "\"$upstream_host\" }\n"
+            "request_headers_add = { \"X-Asked\" = \"$scheme://$host$path\", \"X-To\" = \"$route/$upstream\" }\n"
+            "response_headers_remove = [\"Server\"]\n"
+            "response_headers_add = { \"X-Served-By\" = \"$upstream\", \"X-Id\" = \"<$request_id>\" }\n"
+            "request_body_max_bytes = 100000\nresponse_body_max_bytes = 100000\nallow = [\"203.0.113.0/24\"]\n"
+            "[routes.rule.filters.rate_limit]\nrps = 1000000\nburst = 1000000\nkey = \"client\"\n"
+            "[routes.rule.rewrite]\nstrip_prefix = \"/api\"\n"
+            "[routes.rule.sticky]\ncookie = \"s\"\nsecret = \"0123456789abcdef\"\n") {}
+};
+
+TEST_F(FilteredPathAllocationsTest, AGetAllocatesNothing) {
+  const std::string body(1024, 'b');
+  EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Content-Length: 1024\r\n", body), body.size()), 0U);
+}
+
+TEST_F(FilteredPathAllocationsTest, APostAllocatesNothing) {
+  const std::string body(1024, 'b');
+  EXPECT_EQ(of_the_hundredth(request("POST", "Content-Length: 1024\r\n", body),
+                             response("Content-Length: 1024\r\n", body), body.size()),
+            0U);
 }
 
 }  // namespace

@@ -192,7 +192,7 @@ class RequestPath : public http::RequestHandler {
         in_flight(config->upstreams.size()),
         admission(config->upstreams.size()),
         lane(telemetry::AccessLogFormat::json, std::size_t{1} << 20U, bell),
-        state(loop, config, connector, shard, in_flight, admission, &lane, 1) {
+        state(loop, config, connector, shard, in_flight, admission, &lane, 1, flow::Shared::make(*config, 1).value()) {
     settings.limits = {config->server.target_max_bytes, config->server.header_max_bytes,
                        config->server.header_max_count};
     settings.body_max_bytes = config->server.body_max_bytes;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "dao/base/log.h"
+#include "dao/flow/shared.h"
 #include "dao/gate/tls_listener.h"
 #include "dao/liminal/mind.h"
 #include "dao/net/listener.h"
@@ -107,6 +108,7 @@ class Process {
 
  private:
   bool prepare_tls();
+  bool prepare_filters();
   bool open_listeners();
   std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers);
   bool share_out(std::size_t listener, const std::vector<int>& fds);
@@ -128,6 +130,7 @@ class Process {
   std::size_t open_files_ = 0;
   gate::TlsListeners tls_;
   UpstreamTlsContexts upstream_tls_;
+  std::shared_ptr<flow::Shared> filters_;
   const Program program_ = Program::running();
   std::unique_ptr<InheritedSockets> inherited_;
   std::vector<HandedOver> listening_;                 // all listening sockets, telemetry's included
@@ -166,7 +169,7 @@ int Process::run() {
       config_->server.workers != 0 ? config_->server.workers : std::max(1U, std::thread::hardware_concurrency());
   log::info("starting",
             {{"version", kVersion}, {"config", config_->source}, {"workers", worker_count_}, {"pid", getpid()}});
-  if (!prepare_tls() || !open_listeners() || !open_access_log()) {
+  if (!prepare_tls() || !prepare_filters() || !open_listeners() || !open_access_log()) {
     log::flush();
     return 1;
   }
@@ -199,6 +202,17 @@ bool Process::prepare_tls() {
   }
   log::error("cannot start", {{"reason", opened.error()}});
   return false;
+}
+
+bool Process::prepare_filters() {
+  std::random_device entropy;
+  auto made = flow::Shared::make(*config_, (std::uint64_t{entropy()} << 32U) | entropy());
+  if (!made) {
+    log::error("cannot start", {{"reason", made.error()}});
+    return false;
+  }
+  filters_ = *std::move(made);
+  return true;
 }
 
 // What was handed to us is taken over; everything else is opened.
@@ -288,7 +302,7 @@ void Process::start_workers() {
     telemetry::AccessLogLane* lane = access_log_ ? &access_log_->lane(i) : nullptr;
     const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
     workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *admission_, *limits_,
-                                                *client_limits_, lane, seed, tls_, upstream_tls_));
+                                                *client_limits_, lane, seed, tls_, upstream_tls_, filters_));
   }
   for (const auto& worker : workers_) worker->start();
   std::vector<const sense::Shard*> shards;

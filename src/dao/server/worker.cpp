@@ -41,12 +41,13 @@ std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, 
 Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
                sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
                const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls)
+               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls,
+               std::shared_ptr<flow::Shared> filters)
     : loop_(clock_),
       config_(std::move(config)),
       settings_(settings_of(config_->server)),
       tls_connectors_(make_connectors(loop_, upstream_tls)),
-      state_(loop_, config_, *this, shard, in_flight, admission, lane, seed),
+      state_(loop_, config_, *this, shard, in_flight, admission, lane, seed, std::move(filters)),
       limits_(limits) {
   for (const auto& pool : state_.pools) {
     if (pool->announces_clients()) announcing_pools_.push_back(pool.get());

@@ -35,7 +35,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
          sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
          const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls);
+         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls, std::shared_ptr<flow::Shared> filters);
   ~Worker() override;
 
   void start();

@@ -44,7 +44,8 @@ std::optional<net::ProxyVersion> proxy_version(config::ProxyAnnouncement wanted)
 
 WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config,
                          upstream::Connector& connector, sense::Shard& the_shard, sense::InFlight& the_in_flight,
-                         sense::Admission& the_admission, telemetry::AccessLogLane* lane, std::uint64_t seed)
+                         sense::Admission& the_admission, telemetry::AccessLogLane* lane, std::uint64_t seed,
+                         std::shared_ptr<flow::Shared> the_filters_shared)
     : loop(the_loop),
       config(std::move(the_config)),
       shard(the_shard),
@@ -53,6 +54,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
       signals(config->upstreams.size()),
       view(std::make_shared<const sense::View>()),
       access_log(lane),
+      filters_shared(std::move(the_filters_shared)),
       routes_by_match(config->rules),
       resolution_errors(config->upstreams.size()),
       retry_budget(config->proxy.retry_budget_percent, config->proxy.retry_budget_min_per_second, loop.now()),
@@ -95,6 +97,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
   for (const config::Rule& rule : config->rules) {
     Route route;
     route.policy = align::make_policy(rule.policy);
+    route.filters = flow::Chain::compile(*config, routes.size(), *filters_shared);
     for (const config::RuleUpstream& upstream : rule.upstreams) {
       route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index),
                                   .weight = upstream.weight,

@@ -11,6 +11,8 @@
 #include "dao/align/policy.h"
 #include "dao/base/random.h"
 #include "dao/config/config.h"
+#include "dao/flow/chain.h"
+#include "dao/flow/shared.h"
 #include "dao/http/buffer.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/head.h"
@@ -40,12 +42,13 @@ class DateText {
 struct Route {
   std::unique_ptr<align::Policy> policy;
   std::vector<align::Candidate> candidates;
+  std::unique_ptr<flow::Chain> filters;  // null: none
 };
 
 struct WorkerState {
   WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Config> the_config, upstream::Connector& connector,
               sense::Shard& the_shard, sense::InFlight& the_in_flight, sense::Admission& the_admission,
-              telemetry::AccessLogLane* lane, std::uint64_t seed);
+              telemetry::AccessLogLane* lane, std::uint64_t seed, std::shared_ptr<flow::Shared> filters_shared);
 
   rt::Loop& loop;
   std::shared_ptr<const config::Config> config;
@@ -55,6 +58,7 @@ struct WorkerState {
   std::vector<sense::UpstreamSignals> signals;  // by the upstreams' numbers
   sense::ViewPtr view;                          // the latest; never null
   telemetry::AccessLogLane* access_log;         // null: off
+  std::shared_ptr<flow::Shared> filters_shared;
 
   http::BufferPool buffers;
   http::ForwardingRules forwarding;

@@ -99,8 +99,9 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
 constexpr ErrorKind kTlsFailures[] = {ErrorKind::tls_protocol, ErrorKind::tls_certificate, ErrorKind::tls_alert,
                                       ErrorKind::timeout_head, ErrorKind::closed,          ErrorKind::reset};
-constexpr ErrorKind kRejections[] = {ErrorKind::no_route, ErrorKind::no_upstream, ErrorKind::connection_limit,
-                                     ErrorKind::client_connection_limit};
+constexpr ErrorKind kRejections[] = {ErrorKind::no_route,         ErrorKind::no_upstream,
+                                     ErrorKind::connection_limit, ErrorKind::client_connection_limit,
+                                     ErrorKind::rate_limited,     ErrorKind::address_denied};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
     ErrorKind::unreachable,    ErrorKind::timeout_head,    ErrorKind::timeout_body,
@@ -219,7 +220,7 @@ constexpr Metric kMetrics[] = {
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
      "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, limit for one "
-     "client.",
+     "client, rate limit, address not allowed.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
     {"dao_http2_floods_total", MetricType::Counter, "kind",
      "HTTP/2 connections of clients ended because they flooded DAO, by what they sent too much of or made it send.",
@@ -241,6 +242,22 @@ constexpr Metric kMetrics[] = {
                         {{"route", std::string{name}}, {"grpc_status", std::string{status}}});
          }
        }
+     }},
+    // Filters
+    {"dao_rate_limited_total", MetricType::Counter, "route", "Requests refused with 429: above the route's rate limit.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.rate_limited.value(); });
+     }},
+    {"dao_address_denied_total", MetricType::Counter, "route",
+     "Requests refused with 403: the route does not allow the client's address.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.denied.value(); });
+     }},
+    {"dao_sticky_cookies_unknown_total", MetricType::Counter, "route",
+     "Cookies of sticky sessions that name no upstream of the route: forged, signed with another secret, or of an "
+     "upstream that is gone. They are ignored.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.sticky_unknown.value(); });
      }},
     // WebSockets
     {"dao_websockets", MetricType::Gauge, "", "WebSockets open now; each is an attempt under way, and not a request.",

@@ -1,0 +1,82 @@
+#include "dao/flow/rate_limit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "dao/flow/hash.h"
+
+namespace dao::flow {
+
+namespace {
+
+Rate rate_of(const config::RateLimit& limit) {
+  if (limit.rps != 0) return {.requests = limit.rps, .period = std::chrono::seconds(1), .burst = limit.burst};
+  return {.requests = limit.rpm, .period = std::chrono::minutes(1), .burst = limit.burst};
+}
+
+std::int64_t whole_seconds(Nanoseconds time) {
+  return std::chrono::ceil<std::chrono::seconds>(time).count();
+}
+
+}  // namespace
+
+RateLimiter::RateLimiter(const config::RateLimit& limit, unsigned ipv6_prefix, std::uint64_t seed)
+    : key_(limit.key),
+      header_(limit.header),
+      ipv6_prefix_(ipv6_prefix),
+      seed_(seed),
+      announces_(limit.announce),
+      policy_(limit.rps != 0 ? fmt::format("\"default\";q={};w=1", limit.rps)
+                             : fmt::format("\"default\";q={};w=60", limit.rpm)),
+      all_(rate_of(limit)) {
+  if (key_ != config::RateLimit::Key::route) by_key_ = std::make_unique<GcraTable>(rate_of(limit), limit.keys_max);
+}
+
+std::uint64_t RateLimiter::key_of(const Facts& facts) const {
+  using enum config::RateLimit::Key;
+  switch (key_) {
+    case route:
+      break;
+    case intent:
+      return hash(facts.intent, seed_);
+    case header: {
+      const http::Field* field = facts.request.find(header_);
+      return hash(field == nullptr ? std::string_view{} : field->value, seed_);
+    }
+    case client: {
+      std::array<std::uint8_t, 16> bytes = facts.client.bytes;
+      if (facts.client.length == bytes.size()) {
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+          const std::size_t before = i * 8;
+          const std::size_t kept = ipv6_prefix_ > before ? std::min<std::size_t>(ipv6_prefix_ - before, 8) : 0;
+          bytes[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00U >> kept));
+        }
+      }
+      return hash(std::span<const std::uint8_t>(bytes.data(), facts.client.length), seed_);
+    }
+  }
+  return 0;
+}
+
+Admission RateLimiter::admit(const Facts& facts, Instant now) {
+  return by_key_ == nullptr ? all_.admit(now) : by_key_->admit(key_of(facts), now);
+}
+
+void announce(const Admission& admission, const RateLimiter& limiter, http::ResponseHead& response) {
+  char text[64];
+  if (limiter.announces()) {
+    response.add("RateLimit-Policy", limiter.policy());
+    const auto end = fmt::format_to_n(text, sizeof text, "\"default\";r={};t={}", admission.remaining,
+                                      whole_seconds(admission.full_after));
+    response.add("RateLimit", response.arena.copy({text, end.size}));
+  }
+  if (!admission.admitted) {
+    const auto end =
+        fmt::format_to_n(text, sizeof text, "{}", std::max<std::int64_t>(1, whole_seconds(admission.retry_after)));
+    response.add("Retry-After", response.arena.copy({text, end.size}));
+  }
+}
+
+}  // namespace dao::flow
