@@ -20,8 +20,7 @@ std::optional<std::string_view> find_cookie_in(std::string_view field, std::stri
 
 std::optional<std::string_view> find_cookie(const http::RequestHead& request, std::string_view name) {
   for (const http::Field& field : request.fields) {
-    if (field.id != http::FieldId::other || field.dropped || !http::equals_ignoring_case(field.name, "cookie"))
-      continue;
+    if (field.dropped || !http::equals_ignoring_case(field.name, "cookie")) continue;
     if (const auto value = find_cookie_in(field.value, name)) return value;
   }
   return std::nullopt;
