@@ -14,6 +14,7 @@ struct UpstreamDraft {
   std::uint32_t weight = 1;
   UpstreamTls tls;
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
+  Probe probe;
 };
 
 struct RuleDraft {

@@ -16,6 +16,7 @@ void RouteCounters::add(const RouteCounters& other) {
   response_bytes.add(other.response_bytes.value());
   duration.add(other.duration);
   add_each(grpc_calls, other.grpc_calls);
+  fail_open.add(other.fail_open.value());
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {
@@ -28,6 +29,7 @@ void UpstreamCounters::add(const UpstreamCounters& other) {
   connections_idle.add(other.connections_idle.value());
   connections_active.add(other.connections_active.value());
   response_head.add(other.response_head);
+  add_each(outcomes, other.outcomes);
 }
 
 void WorkerCounters::add(const WorkerCounters& other) {

@@ -14,6 +14,7 @@
 #include "dao/base/error.h"
 #include "dao/sense/counter.h"
 #include "dao/sense/histogram.h"
+#include "dao/sense/outcomes.h"
 
 namespace dao::sense {
 
@@ -79,6 +80,7 @@ struct alignas(64) RouteCounters {
   Counter response_bytes;
   Histogram duration;
   std::array<Counter, kGrpcStatuses> grpc_calls;
+  Counter fail_open;  // requests sent to an upstream that was not admitted, for none was
 
   void add(const RouteCounters& other);
 };
@@ -93,6 +95,7 @@ struct alignas(64) UpstreamCounters {
   Gauge connections_idle;                      // this worker's pool
   Gauge connections_active;                    // connections that carry an attempt now
   Histogram response_head;
+  OutcomeCounters outcomes;  // for presence; outcomes.h
 
   void add(const UpstreamCounters& other);
 };
@@ -149,6 +152,7 @@ class Shard {
     if (error.origin == Origin::client) worker_.client_errors[kind].add();
     if (error.origin == Origin::us) worker_.rejected[kind].add();
   }
+  void record_fail_open(std::uint32_t route) { routes_[route].fail_open.add(); }
   void record_retry(std::uint32_t upstream, RetryReason reason) {
     upstreams_[upstream].retries[static_cast<std::size_t>(reason)].add();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -96,7 +97,8 @@ class Candidates {
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
   }
 
-  // The next upstream, or why there is none.
+  // The next upstream, or why there is none. One that is not admitted is asked only if none was from the start, for
+  // then it is better than nothing; a request that failed elsewhere is not tried on one that is known to be down.
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = false;
@@ -108,10 +110,12 @@ class Candidates {
                              .route = number_,
                              .now = worker_.loop.now(),
                              .random = worker_.random};
-    std::optional<std::size_t> choice = route_.policy->choose(choosing);
-    if (!choice) {  // nobody is admitted: better the least bad one than none
+    std::optional<std::size_t> choice;
+    if (!fails_open_) choice = choose_admitted(choosing);
+    if (!choice && (fails_open_ || tried_count_ == 0)) {
       choosing.fail_open = true;
       choice = route_.policy->choose(choosing);
+      if (choice && !fails_open_) fail_open();
     }
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
     if (!choice) {
@@ -123,16 +127,41 @@ class Candidates {
   }
   // Somewhere that was not tried yet.
   [[nodiscard]] bool another_left() const {
-    return tried_count_ < route_.candidates.size() && tried_count_ < tried_.size();
+    if (tried_count_ >= route_.candidates.size() || tried_count_ >= tried_.size()) return false;
+    if (fails_open_) return true;
+    const auto tried = std::span(tried_).first(tried_count_);
+    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
+      if (worker_.admission.admits(route_.candidates[i].upstream) && std::ranges::find(tried, i) == tried.end()) {
+        return true;
+      }
+    }
+    return false;
   }
 
  private:
   static constexpr std::size_t kMostTries = 3;
+
+  // Others may take the last token of a trial between the look and the choice.
+  std::optional<std::size_t> choose_admitted(const align::Choosing& choosing) {
+    for (;;) {
+      const std::optional<std::size_t> choice = route_.policy->choose(choosing);
+      if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
+    }
+  }
+  void fail_open() {
+    fails_open_ = true;
+    worker_.shard.record_fail_open(number_);
+    static log::RateLimit limit{1};
+    log::warning(limit, "no upstream is admitted, asking one all the same",
+                 {{"route", worker_.config->rules[number_].name}, {"upstreams", route_.candidates.size()}});
+  }
+
   WorkerState& worker_;
   std::uint32_t number_;
   Route& route_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
+  bool fails_open_ = false;
 };
 
 // Why the failure may be answered by another upstream; nothing if it may not. RFC 9110 section 9.2.2: what is not
@@ -312,6 +341,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     upstream::AttemptOutcome outcome;
     if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
       outcome.error = *worker.resolution_errors[*choice];
+      worker.report_for (*choice)(sense::outcome_of(outcome.error));
     } else {
       worker.in_flight.enter(*choice);
       auto attempting = upstream::attempt({.loop = worker.loop,
@@ -328,7 +358,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
                                            .signals = &worker.signals[*choice],
-                                           .in_flight = worker.in_flight.count(*choice)},
+                                           .in_flight = worker.in_flight.count(*choice),
+                                           .report = worker.report_for(*choice)},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {

@@ -9,6 +9,7 @@
 
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
+#include "dao/sense/view.h"
 #include "dao/telemetry/process_figures.h"
 
 namespace dao::telemetry {
@@ -25,6 +26,7 @@ struct MetricsSnapshot {
   std::span<const std::string> routes = {};
   std::span<const std::string> upstreams = {};
   const sense::InFlight* in_flight = nullptr;
+  const sense::View* view = nullptr;  // null before the first one
   std::uint64_t access_log_dropped = 0;
   std::uint64_t log_dropped = 0;
   bool ready = false;
