@@ -52,6 +52,7 @@ constexpr Outcome outcome_of(const Error& error) {
     case ErrorKind::cancelled:
       return Outcome::cancelled;
     // It answers, though not as one should.
+    case ErrorKind::stream_reset:
     case ErrorKind::malformed:
     case ErrorKind::head_too_large:
     case ErrorKind::unsupported:

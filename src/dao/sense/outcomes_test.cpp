@@ -18,6 +18,7 @@ TEST(OutcomesTest, OnlyTheBackendIsBlamed) {
   EXPECT_EQ(outcome_of(backend(ErrorKind::dns_error)), Outcome::refused);
   EXPECT_EQ(outcome_of(backend(ErrorKind::timeout_head)), Outcome::timeout);
   EXPECT_EQ(outcome_of(backend(ErrorKind::malformed)), Outcome::server_error);
+  EXPECT_EQ(outcome_of(backend(ErrorKind::stream_reset)), Outcome::server_error);  // the connection lives
   EXPECT_EQ(outcome_of(backend(ErrorKind::cancelled)), Outcome::cancelled);
   EXPECT_EQ(outcome_of(Error{.origin = Origin::client, .kind = ErrorKind::reset}), Outcome::cancelled);
   EXPECT_EQ(outcome_of(Error{.origin = Origin::us, .kind = ErrorKind::io}), Outcome::cancelled);
