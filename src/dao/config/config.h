@@ -205,11 +205,59 @@ struct UpstreamTls {
   friend bool operator==(const UpstreamTls&, const UpstreamTls&) = default;
 };
 
+// How an upstream is probed; docs/presence.md. Every rule that names it says the same.
+enum class ProbeType : std::uint8_t {
+  off,  // only while it is absent, by connecting
+  http,
+  tcp,
+};
+struct StatusRange {
+  std::uint16_t first = 200;
+  std::uint16_t last = 399;
+
+  friend bool operator==(const StatusRange&, const StatusRange&) = default;
+};
+struct Probe {
+  ProbeType type = ProbeType::off;
+  std::string path = "/";
+  std::string host{};  // empty = that of the URL
+  Milliseconds interval{5000};
+  Milliseconds timeout{1000};
+  std::uint32_t jitter_percent = 20;
+  std::uint32_t rise = 2;
+  std::uint32_t fall = 3;
+  StatusRange expect_status;
+  std::string expect_body{};  // empty = any
+
+  friend bool operator==(const Probe&, const Probe&) = default;
+};
+
+// [liminal.presence]
+struct Presence {
+  bool enabled = true;
+  std::uint32_t history = 20;
+  std::uint32_t present_percent = 80;
+  std::uint32_t liminal_percent = 30;  // <= present_percent
+  Milliseconds absent_after{30'000};
+  std::uint32_t failures = 3;
+  std::uint32_t trial_requests = 1;
+  Milliseconds trial_backoff{250};
+  Milliseconds trial_backoff_max{1500};  // >= trial_backoff
+  Milliseconds probe_backoff{250};
+  Milliseconds probe_backoff_max{1500};  // >= probe_backoff
+  std::uint32_t probes_max = 64;
+};
+
+struct Liminal {
+  Presence presence;
+};
+
 struct Upstream {
   std::string name;  // unique in Config::upstreams
   Url url;
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
+  Probe probe{};
 };
 
 enum class Policy : std::uint8_t { round_robin, random, least_connections, resonant };
@@ -282,6 +330,7 @@ struct Config {
   Proxy proxy;
   Dns dns;
   Telemetry telemetry;
+  Liminal liminal;
   std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
   std::string intent_header;         // lower case; empty = off
   std::vector<Rule> rules;           // in order; the first that matches is taken; never empty

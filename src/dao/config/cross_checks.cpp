@@ -310,6 +310,53 @@ void check_intents(const Applied& applied, Findings& findings) {
   }
 }
 
+void check_upstream_probes(const Applied& applied, Findings& findings) {
+  struct Known {
+    const Probe* probe;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      if (upstream.name.empty()) continue;
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      const bool only_h2 =
+          upstream.url.scheme == Scheme::h2c || (upstream.url.scheme == Scheme::https && !upstream.tls.protocols.h1);
+      if (upstream.probe.type == ProbeType::http && only_h2 && !upstream.url.text.empty()) {
+        findings.error(
+            place(applied.places, path + ".probe.type"), path + ".probe.type",
+            {.message = "the probe speaks HTTP/1.1, and this upstream only HTTP/2", .expected = "\"tcp\" or \"off\""});
+      }
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.probe, path + ".name"});
+      if (added || *first->second.probe == upstream.probe) continue;
+      findings.error(place(applied.places, path + ".name"), path + ".name",
+                     {.message = fmt::format("the upstream {} has another \"probe\" on {}", in_quotes(upstream.name),
+                                             line_of(applied.places, first->second.path)),
+                      .expected = "the same wherever it is named"});
+    }
+  }
+}
+
+void check_presence(const Applied& applied, Findings& findings) {
+  const Presence& presence = applied.draft.config.liminal.presence;
+  const auto ordered = [&](std::string_view less, auto smaller, std::string_view more, auto larger) {
+    if (smaller <= larger) return;
+    const std::string less_path = fmt::format("liminal.presence.{}", less);
+    const std::string more_path = fmt::format("liminal.presence.{}", more);
+    const std::string& path = applied.places.contains(less_path) ? less_path : more_path;
+    findings.error(place(applied.places, path), path,
+                   {.message = fmt::format("{} ({}) is larger than {} ({})", less, smaller, more, larger),
+                    .expected = fmt::format("{} <= {}", less, more)});
+  };
+  ordered("liminal_percent", presence.liminal_percent, "present_percent", presence.present_percent);
+  ordered("trial_backoff_ms", presence.trial_backoff.count(), "trial_backoff_max_ms",
+          presence.trial_backoff_max.count());
+  ordered("probe_backoff_ms", presence.probe_backoff.count(), "probe_backoff_max_ms",
+          presence.probe_backoff_max.count());
+}
+
 bool covers_host(const HostPattern& earlier, const HostPattern& later) {
   if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
   return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
@@ -356,6 +403,8 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_listener_tls(applied, findings);
   check_upstream_tls(applied, findings);
   check_upstream_proxy_protocol(applied, findings);
+  check_upstream_probes(applied, findings);
+  check_presence(applied, findings);
   check_ttl(applied, findings);
   check_policies(applied, findings);
   check_intents(applied, findings);

@@ -127,7 +127,9 @@ std::vector<BadConfig> bad_configs() {
       {"TopLevel",
        "workers = 1\n" + route,
        {{1, 1, "workers", "unknown key \"workers\" at the top level; it belongs in [server]", "workers"}}},
-      {"LiminalIsLater", route + "[liminal.shadow]\n", {{6, 2, "liminal", "unknown key \"liminal\" at the top level"}}},
+      {"LiminalIsLater",
+       route + "[liminal.shadow]\n",
+       {{6, 10, "liminal.shadow", "unknown key \"shadow\" in [liminal]"}}},
       {"UnknownUpgrade",
        match("upgrade = \"h2c\""),
        {{4, 11, "routes.rule[0].match.upgrade", "\"h2c\" is not a known value"}}},
@@ -375,6 +377,36 @@ std::vector<BadConfig> bad_configs() {
       {"ProxyProtocolTwice",
        "[[routes.rule]]\nname = \"r\"\n" + up + "[[routes.rule]]\nname = \"s\"\n" + up + "proxy_protocol = \"v2\"\n",
        {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"proxy_protocol\" on line 4"}}},
+      // Presence
+      {"ProbeType",
+       url("http://h\"\n[routes.rule.upstreams.probe]\ntype = \"udp"),
+       {{7, 8, "routes.rule[0].upstreams[0].probe.type", "\"udp\" is not a known value"}}},
+      {"ProbePath",
+       url("http://h\"\n[routes.rule.upstreams.probe]\npath = \"health"),
+       {{7, 8, "routes.rule[0].upstreams[0].probe.path", "\"health\" is not a path"}}},
+      {"ProbeHost",
+       url("http://h\"\n[routes.rule.upstreams.probe]\nhost = \"a b"),
+       {{7, 8, "routes.rule[0].upstreams[0].probe.host", "\"a b\" is not a host"}}},
+      {"ProbeStatus",
+       url("http://h\"\n[routes.rule.upstreams.probe]\nexpect_status = \"399-200"),
+       {{7, 17, "routes.rule[0].upstreams[0].probe.expect_status", "\"399-200\" is not a range of status codes"}}},
+      {"ProbeHttpOfH2c",
+       url("h2c://h\"\n[routes.rule.upstreams.probe]\ntype = \"http"),
+       {{7, 8, "routes.rule[0].upstreams[0].probe.type", "the probe speaks HTTP/1.1, and this upstream only HTTP/2"}}},
+      {"ProbesDiffer",
+       "[[routes.rule]]\nname = \"r\"\n" + up + "[[routes.rule]]\nname = \"s\"\n" + up +
+           "[routes.rule.upstreams.probe]\ntype = \"tcp\"\n",
+       {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"probe\" on line 4"}}},
+      {"PresenceShares",
+       "[liminal.presence]\nliminal_percent = 90\n" + route,
+       {{2, 19, "liminal.presence.liminal_percent", "liminal_percent (90) is larger than present_percent (80)"}}},
+      {"PresenceBackoff",
+       "[liminal.presence]\nprobe_backoff_max_ms = 100\n" + route,
+       {{2, 24, "liminal.presence.probe_backoff_max_ms",
+         "probe_backoff_ms (250) is larger than probe_backoff_max_ms (100)"}}},
+      {"PresenceUnknownKey",
+       "[liminal.presence]\nfailure = 1\n" + route,
+       {{2, 1, "liminal.presence.failure", "unknown key \"failure\" in [liminal.presence]", "failures"}}},
       {"ClientPrefix",
        server("ipv6_client_prefix = 129"),
        {{2, 22, "server.ipv6_client_prefix", "129 is out of range"}}},
@@ -652,6 +684,33 @@ TEST(Load, LimitsForOneClient) {
   EXPECT_EQ(read.listeners[0].max_connections_per_client, 0U);
   EXPECT_EQ(read.listeners[1].max_connections_per_client, 3U);
   EXPECT_EQ(load_text(server(""), "x")->config.server.ipv6_client_prefix, 64U);
+}
+
+TEST(Load, PresenceAndProbes) {
+  const auto defaults = load_text(url("http://h"), "x");
+  ASSERT_TRUE(defaults);
+  EXPECT_TRUE(defaults->config.liminal.presence.enabled);
+  EXPECT_EQ(defaults->config.liminal.presence.history, 20U);
+  EXPECT_EQ(defaults->config.liminal.presence.absent_after, 30'000ms);
+  EXPECT_EQ(defaults->config.liminal.presence.failures, 3U);
+  EXPECT_EQ(defaults->config.upstreams[0].probe, Probe{});
+  const auto loaded = load_text("[liminal.presence]\nfailures = 5\nprobes_max = 7\n" +
+                                    url("http://h\"\n[routes.rule.upstreams.probe]\ntype = \"http\"\npath = "
+                                        "\"/health?deep=1\"\nexpect_status = \"204\"\nexpect_body = \"yes\"\nrise = "
+                                        "1\nfall = 4\ninterval_ms = 700\nhost = \"a.test:8"),
+                                "x");
+  ASSERT_TRUE(loaded) << loaded.error().front().message;
+  EXPECT_EQ(loaded->config.liminal.presence.failures, 5U);
+  EXPECT_EQ(loaded->config.liminal.presence.probes_max, 7U);
+  const Probe& probe = loaded->config.upstreams[0].probe;
+  EXPECT_EQ(probe.type, ProbeType::http);
+  EXPECT_EQ(probe.path, "/health?deep=1");
+  EXPECT_EQ(probe.expect_status, (StatusRange{204, 204}));
+  EXPECT_EQ(probe.expect_body, "yes");
+  EXPECT_EQ(probe.interval, 700ms);
+  EXPECT_EQ(probe.rise, 1U);
+  EXPECT_EQ(probe.fall, 4U);
+  EXPECT_EQ(probe.host, "a.test:8");
 }
 
 TEST(Load, WhatUpstreamsAreToldOfClients) {

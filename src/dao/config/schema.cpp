@@ -9,6 +9,7 @@
 #include "dao/config/filter_keys.h"
 #include "dao/config/match_values.h"
 #include "dao/config/policies.h"
+#include "dao/config/presence_keys.h"
 #include "dao/config/schema_rows.h"
 #include "dao/config/tls_keys.h"
 #include "dao/config/url.h"
@@ -523,6 +524,7 @@ Table rule_table() {
                         "of that one client connection only, and is closed with it, so there are as many as clients.")};
   const std::vector<Key> tls = upstream_tls_keys();
   upstreams.keys.insert(upstreams.keys.end(), tls.begin(), tls.end());
+  upstreams.tables = {probe_table()};
 
   Table rule{
       .name = "rule",
@@ -568,9 +570,13 @@ Table build() {
   routes.keys = {intent_header};
   routes.tables = {rule_table()};
 
+  Table liminal{.name = "liminal", .doc = "What DAO does by itself."};
+  liminal.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::liminal>(draft); };
+  liminal.tables = {presence_table()};
+
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), policies_table(), routes};
+  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), policies_table(), liminal, routes};
   return root;
 }
 

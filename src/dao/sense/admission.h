@@ -18,7 +18,7 @@ enum class Gate : std::uint8_t {
 
 class Admission {
  public:
-  explicit Admission(std::size_t upstreams) : words_(upstreams) {}
+  explicit Admission(std::size_t upstreams) : words_(upstreams), rows_(upstreams) {}
 
   // A request may be sent there now. Of an upstream on trial: there is a token left; take_trial() gets it.
   [[nodiscard]] bool admits(std::size_t upstream) const {
@@ -47,6 +47,29 @@ class Admission {
     }
   }
 
+  // Of a trial: what is left.
+  [[nodiscard]] std::uint16_t tokens(std::size_t upstream) const {
+    return static_cast<std::uint16_t>(words_[upstream].load(std::memory_order_relaxed) >> kTokenShift);
+  }
+  void close(std::size_t upstream) {
+    if (gate(upstream) != Gate::closed) set_gate(upstream, Gate::closed);
+  }
+
+  // Failures of transport without a success between them, over all workers (outcomes.h).
+  [[nodiscard]] std::uint32_t failures_in_a_row(std::size_t upstream) const {
+    return rows_[upstream].load(std::memory_order_relaxed);
+  }
+  // How many it makes.
+  std::uint32_t failed(std::size_t upstream, std::uint32_t weight) {
+    constexpr std::uint32_t kEnough = 1U << 30U;
+    const std::uint32_t before = rows_[upstream].load(std::memory_order_relaxed);
+    if (before >= kEnough) return before;
+    return rows_[upstream].fetch_add(weight, std::memory_order_relaxed) + weight;
+  }
+  void succeeded(std::size_t upstream) {
+    if (rows_[upstream].load(std::memory_order_relaxed) != 0) rows_[upstream].store(0, std::memory_order_relaxed);
+  }
+
   // The operator's word: no new requests, whatever its presence.
   [[nodiscard]] bool drained(std::size_t upstream) const {
     return (words_[upstream].load(std::memory_order_relaxed) & kDrained) != 0;
@@ -65,6 +88,7 @@ class Admission {
   static constexpr std::uint32_t kDrained = 4;
   static constexpr unsigned kTokenShift = 16;
   std::vector<std::atomic<std::uint32_t>> words_;  // 0: open and not drained
+  std::vector<std::atomic<std::uint32_t>> rows_;   // failures in a row
 };
 
 }  // namespace dao::sense

@@ -19,6 +19,7 @@ void RouteCounters::add(const RouteCounters& other) {
   rate_limited.add(other.rate_limited.value());
   denied.add(other.denied.value());
   sticky_unknown.add(other.sticky_unknown.value());
+  fail_open.add(other.fail_open.value());
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {
@@ -32,6 +33,7 @@ void UpstreamCounters::add(const UpstreamCounters& other) {
   connections_idle.add(other.connections_idle.value());
   connections_active.add(other.connections_active.value());
   response_head.add(other.response_head);
+  add_each(outcomes, other.outcomes);
 }
 
 void WorkerCounters::add(const WorkerCounters& other) {

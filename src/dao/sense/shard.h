@@ -15,6 +15,7 @@
 #include "dao/sense/counter.h"
 #include "dao/sense/histogram.h"
 #include "dao/sense/log_histogram.h"
+#include "dao/sense/outcomes.h"
 #include "dao/sense/sample_ring.h"
 
 namespace dao::sense {
@@ -84,6 +85,7 @@ struct alignas(64) RouteCounters {
   Counter rate_limited;    // requests
   Counter denied;          // by client address
   Counter sticky_unknown;  // cookies that name no upstream of the route
+  Counter fail_open;  // requests sent to an upstream that was not admitted, for none was
 
   void add(const RouteCounters& other);
 };
@@ -99,6 +101,7 @@ struct alignas(64) UpstreamCounters {
   Gauge connections_idle;                      // this worker's pool
   Gauge connections_active;                    // connections that carry an attempt now
   Histogram response_head;
+  OutcomeCounters outcomes;  // for presence; outcomes.h
 
   void add(const UpstreamCounters& other);
 };
@@ -163,6 +166,7 @@ class Shard {
     if (error.origin == Origin::client) worker_.client_errors[kind].add();
     if (error.origin == Origin::us) worker_.rejected[kind].add();
   }
+  void record_fail_open(std::uint32_t route) { routes_[route].fail_open.add(); }
   void record_retry(std::uint32_t upstream, RetryReason reason) {
     upstreams_[upstream].retries[static_cast<std::size_t>(reason)].add();
   }

@@ -6,11 +6,15 @@
 // Quantiles and means are off by less than 1 % (log_histogram.h).
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "dao/base/clock.h"
+#include "dao/sense/admission.h"
 #include "dao/sense/presence.h"
 
 namespace dao::sense {
@@ -18,8 +22,30 @@ namespace dao::sense {
 // The awareness level (the seed's consciousness): how much of what DAO knows goes into a choice.
 enum class Level : std::uint8_t { dormant, aware, vigilant, transcendent };
 
+// What was heard of an upstream and what DAO does about it, for people and metrics.
+struct PresenceFigures {
+  static constexpr std::size_t kHistoryMax = 64;
+
+  // Oldest first, '\0' ends it: '.' success, 'E' 5xx, 'T' timeout, 'X' transport, 'R' refused; a digit stands for many
+  // outcomes at once: the tenths of them that were good.
+  std::array<char, kHistoryMax + 1> history{};
+  double score = 0;  // 0..1: the share of what is good in it, failures weighted by their kind
+  std::uint64_t transitions = 0;
+  std::array<std::uint64_t, kPresenceStates> entered{};  // how often it came to be so
+  std::uint64_t probes_good = 0;
+  std::uint64_t probes_failed = 0;
+  std::uint64_t trials = 0;         // rounds of trial requests that were let through
+  std::uint64_t trials_failed = 0;  // of these
+  Instant next_probe = kNever;
+};
+
 struct UpstreamView {
   Presence presence = Presence::unknown;
+  Instant presence_since{};
+  std::string_view presence_reason;  // a static text
+  Gate gate = Gate::open;
+  Instant admitted_since{};  // when it came back from being absent or unasked; the epoch: it was never away
+  PresenceFigures figures;
   double requests = 0;    // attempts that ended in the window
   double rps = 0;         // attempts ended per second, over the last five seconds
   double in_flight = 0;   // attempts under way, averaged over about a second
@@ -45,6 +71,7 @@ struct RouteView {
   double typical_ms = 0;          // the usual time to the head; 0 = nothing yet
   double typical_in_flight = 0;   // the usual number under way at one upstream
   double typical_error_rate = 0;  // 0..1
+  bool fails_open = false;  // none of its upstreams is admitted: requests go to the least bad one
 };
 
 struct View {

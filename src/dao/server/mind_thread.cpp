@@ -6,8 +6,9 @@
 
 namespace dao::server {
 
-MindThread::MindThread(liminal::Mind& mind, std::function<void(const sense::ViewPtr&)> deliver)
-    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)) {}
+MindThread::MindThread(liminal::Mind& mind, const std::shared_ptr<const config::Config>& config,
+                       const UpstreamTlsContexts& tls, std::function<void(const sense::ViewPtr&)> deliver)
+    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)), prober_(loop_, mind_, config, tls, end_) {}
 
 MindThread::~MindThread() {
   stop();
@@ -42,9 +43,14 @@ rt::Task<> MindThread::think() {
       latest_ = view;
     }
     deliver_(view);
+    prober_.step();
     next = std::max(next + liminal::kStepInterval, loop_.now());
     const rt::Wake wake = co_await rt::sleep_until(loop_, next, &end_);
     static_cast<void>(wake);
+  }
+  while (prober_.running() > 0) {
+    auto turn = rt::next_batch(loop_);
+    co_await turn;
   }
   loop_.stop();
 }

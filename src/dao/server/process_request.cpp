@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -102,7 +103,8 @@ class Candidates {
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() = default;
 
-  // The next upstream, or why there is none.
+  // The next upstream, or why there is none. One that is not admitted is asked only if none was from the start, for
+  // then it is better than nothing; a request that failed elsewhere is not tried on one that is known to be down.
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
     exclude(true);
@@ -115,11 +117,12 @@ class Candidates {
                              .now = worker_.loop.now(),
                              .random = worker_.random,
                              .intent = intent_};
-    std::optional<std::size_t> choice = selection_.preferred;
-    if (!choice || !choosing.usable(*choice)) choice = route_.policy->choose(choosing);
-    if (!choice) {  // nobody is admitted: better the least bad one than none
+    std::optional<std::size_t> choice;
+    if (!fails_open_) choice = choose_admitted(choosing);
+    if (!choice && (fails_open_ || tried_count_ == 0)) {
       choosing.fail_open = true;
       choice = route_.policy->choose(choosing);
+      if (choice && !fails_open_) fail_open();
     }
     exclude(false);
     if (!choice) {
@@ -131,10 +134,14 @@ class Candidates {
   }
   // Somewhere that was not tried yet.
   [[nodiscard]] bool another_left() const {
-    const std::size_t all = selection_.allowed == nullptr
-                                ? route_.candidates.size()
-                                : static_cast<std::size_t>(std::ranges::count(*selection_.allowed, 1));
-    return tried_count_ < all && tried_count_ < tried_.size();
+    if (tried_count_ >= route_.candidates.size() || tried_count_ >= tried_.size()) return false;
+    const auto tried = std::span(tried_).first(tried_count_);
+    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
+      const bool allowed = selection_.allowed == nullptr || (*selection_.allowed)[i] != 0;
+      const bool admitted = fails_open_ || worker_.admission.admits(route_.candidates[i].upstream);
+      if (allowed && admitted && std::ranges::find(tried, i) == tried.end()) return true;
+    }
+    return false;
   }
 
  private:
@@ -148,6 +155,24 @@ class Candidates {
       if ((*selection_.allowed)[i] == 0) route_.candidates[i].usable = !excluded;
     }
   }
+  // Others may take the last token of a trial between the look and the choice.
+  std::optional<std::size_t> choose_admitted(const align::Choosing& choosing) {
+    if (selection_.preferred && choosing.usable(*selection_.preferred) &&
+        worker_.admission.enter(route_.candidates[*selection_.preferred].upstream)) {
+      return selection_.preferred;
+    }
+    for (;;) {
+      const std::optional<std::size_t> choice = route_.policy->choose(choosing);
+      if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
+    }
+  }
+  void fail_open() {
+    fails_open_ = true;
+    worker_.shard.record_fail_open(number_);
+    static log::RateLimit limit{1};
+    log::warning(limit, "no upstream is admitted, asking one all the same",
+                 {{"route", worker_.config->rules[number_].name}, {"upstreams", route_.candidates.size()}});
+  }
 
   WorkerState& worker_;
   std::uint32_t number_;
@@ -156,6 +181,7 @@ class Candidates {
   const flow::Selection selection_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
+  bool fails_open_ = false;
 };
 
 // Why the failure may be answered by another upstream; nothing if it may not. RFC 9110 section 9.2.2: what is not
@@ -369,6 +395,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     rt::Cancel attempt_cancel(&cancel);
     if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
       outcome.error = *worker.resolution_errors[*choice];
+      worker.report_for (*choice)(sense::outcome_of(outcome.error));
     } else {
       worker.in_flight.enter(*choice);
       SilenceWatch silence(worker, *client, worker.routes[*route_number], *choice, attempt_cancel);
@@ -387,7 +414,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .cancel = attempt_cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
-                                           .signals = &worker.signals[*choice]},
+                                           .signals = &worker.signals[*choice],
+                                           .report = worker.report_for(*choice)},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {

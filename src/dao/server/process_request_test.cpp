@@ -48,6 +48,7 @@ class ProcessRequestTest : public testing::Test {
   // sections.
   void start(int upstreams, std::string_view proxy = "", std::string_view server = "") {
     std::string toml = "[server]\n" + std::string{server} + "\n[proxy]\n" + std::string{proxy} +
+                       "\n[liminal.presence]\nenabled = " + (presence ? "true" : "false") +
                        "\n[[routes.rule]]\nname = \"main\"\n";
     for (int i = 1; i <= upstreams; ++i) {
       const std::string number = std::to_string(i);
@@ -55,6 +56,8 @@ class ProcessRequestTest : public testing::Test {
     }
     start_with(toml);
   }
+  bool presence = false;  // off: an upstream is asked whatever it did before
+
   void start_with(const std::string& toml) {
     path = std::make_unique<RequestPath>(loop, backends, toml);
     connect();
@@ -1051,6 +1054,120 @@ TEST_F(ProcessRequestTest, NothingIsLeftBehindWhateverHappens) {
   for (const int expected : {200, 204, 400, 408, 499, 502, 503, 504}) {
     EXPECT_GT(statuses[expected], 10) << expected << " hardly happened: what was tested?";
   }
+}
+
+// ---- Presence: what the request path does with the gates.
+
+class PresencePathTest : public ProcessRequestTest {
+ protected:
+  PresencePathTest() { presence = true; }
+  std::uint64_t outcomes(int number, sense::Outcome outcome) {
+    return path->shard.upstreams()[static_cast<std::size_t>(number - 1)]
+        .outcomes[static_cast<std::size_t>(outcome)]
+        .value();
+  }
+  sense::Gate gate(int number) { return path->admission.gate(static_cast<std::size_t>(number - 1)); }
+  std::uint64_t failed_open() { return path->shard.routes()[0].fail_open.value(); }
+  // Answers of `times` requests by their status.
+  std::map<std::string, int> statuses(int times) {
+    std::map<std::string, int> all;
+    for (int i = 0; i < times; ++i) {
+      if (client->closed) connect();
+      ++all[ask(kGet).substr(9, 3)];
+    }
+    return all;
+  }
+};
+
+TEST_F(PresencePathTest, ARefusedConnectionClosesTheGateAtOnce) {
+  start(2);
+  reach(1, upstream::Reach::refuses_later);
+  EXPECT_EQ(statuses(10), (std::map<std::string, int>{{"200", 10}}));
+  EXPECT_EQ(gate(1), sense::Gate::closed);
+  EXPECT_EQ(outcomes(1, sense::Outcome::refused), 1U);
+  EXPECT_EQ(outcomes(2, sense::Outcome::success), 10U);
+  EXPECT_EQ(failed_open(), 0U);
+}
+
+TEST_F(PresencePathTest, TheThirdLostConnectionClosesTheGate) {
+  start(2);
+  u(1).otherwise = {read_head(), close()};
+  EXPECT_EQ(statuses(30), (std::map<std::string, int>{{"200", 30}}));
+  EXPECT_EQ(u(1).heads.size(), 3U);
+  EXPECT_EQ(gate(1), sense::Gate::closed);
+}
+
+TEST_F(PresencePathTest, ServerErrorsCloseNoGateByThemselves) {
+  start(2, "retries = 0");
+  u(1).otherwise = answers("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(statuses(20), (std::map<std::string, int>{{"200", 10}, {"500", 10}}));
+  EXPECT_EQ(outcomes(1, sense::Outcome::server_error), 10U);
+  EXPECT_EQ(gate(1), sense::Gate::open);
+}
+
+TEST_F(PresencePathTest, WhenNobodyIsAdmittedOneIsAskedAllTheSame) {
+  start(2);
+  for (const std::size_t upstream : {0U, 1U}) path->admission.close(upstream);
+  EXPECT_EQ(statuses(3), (std::map<std::string, int>{{"200", 3}}));
+  EXPECT_EQ(failed_open(), 3U);
+}
+
+// It goes on to the other one then, which is no worse.
+TEST_F(PresencePathTest, FailingOpenRetriesToo) {
+  start(2);
+  for (const std::size_t upstream : {0U, 1U}) path->admission.close(upstream);
+  reach(1, upstream::Reach::refuses_later);
+  EXPECT_EQ(statuses(4), (std::map<std::string, int>{{"200", 4}}));
+  EXPECT_EQ(failed_open(), 4U);
+}
+
+// There is nobody else: the 500 is the answer, and who is absent is left alone.
+TEST_F(PresencePathTest, ARetryDoesNotGoToOneThatIsAbsent) {
+  start(2);
+  path->admission.close(0);
+  u(2).otherwise = answers("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(statuses(3), (std::map<std::string, int>{{"500", 3}}));
+  EXPECT_TRUE(u(1).heads.empty());
+  EXPECT_EQ(failed_open(), 0U);
+}
+
+TEST_F(PresencePathTest, ATrialTakesItsTokensAndNoMore) {
+  start(2);
+  path->admission.set_gate(0, sense::Gate::trial, 2);
+  EXPECT_EQ(statuses(10), (std::map<std::string, int>{{"200", 10}}));
+  EXPECT_EQ(u(1).heads.size(), 2U);
+  EXPECT_EQ(path->admission.tokens(0), 0U);
+}
+
+TEST_F(PresencePathTest, AClientThatLeavesSaysNothing) {
+  start(1);
+  u(1).otherwise = {read_head()};
+  for (int i = 0; i < 5; ++i) {
+    connect();
+    client->send(kGet);
+    client->leave();
+  }
+  EXPECT_EQ(outcomes(1, sense::Outcome::cancelled), 5U);
+  EXPECT_EQ(gate(1), sense::Gate::open);
+  connect();
+}
+
+TEST_F(PresencePathTest, TheFirstByteTooLateIsATimeout) {
+  start(1, "first_byte_timeout_ms = 100");
+  u(1).otherwise = {read_head()};
+  client->send(kGet);
+  client->pass(milliseconds(200));
+  EXPECT_THAT(client->take(), StartsWith("HTTP/1.1 504"));
+  EXPECT_EQ(outcomes(1, sense::Outcome::timeout), 1U);
+}
+
+TEST_F(PresencePathTest, ANameWithoutAddressIsLikeARefusal) {
+  start(2);
+  path->state.pools[0]->set_addresses({});
+  path->state.resolution_errors[0] = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
+  EXPECT_EQ(statuses(4), (std::map<std::string, int>{{"200", 4}}));
+  EXPECT_EQ(gate(1), sense::Gate::closed);
+  EXPECT_EQ(outcomes(1, sense::Outcome::refused), 1U);
 }
 
 }  // namespace

@@ -309,7 +309,7 @@ void Process::start_workers() {
   for (const auto& shard : shards_) shards.push_back(shard.get());
   mind_ = std::make_unique<liminal::Mind>(
       config_, liminal::Mind::Senses{.shards = std::move(shards), .in_flight = *in_flight_, .admission = *admission_});
-  mind_thread_ = std::make_unique<MindThread>(*mind_, [this](const sense::ViewPtr& view) {
+  mind_thread_ = std::make_unique<MindThread>(*mind_, config_, upstream_tls_, [this](const sense::ViewPtr& view) {
     for (const auto& worker : workers_) worker->perceive(view);
   });
   mind_thread_->start();
@@ -333,6 +333,7 @@ void Process::resolve_upstreams() {
     resolver_->watch(url.host, url.port, [this, i](const net::Resolution& resolution) {
       // The workers first: who has read the log line may count on it.
       for (const auto& worker : workers_) worker->resolved(i, resolution);
+      mind_thread_->resolved(i, resolution.addresses);
       if (resolution.error) {
         log::warning("cannot resolve upstream", {{"upstream", upstream_names_[i]},
                                                  {"host", config_->upstreams[i].url.host},
@@ -459,8 +460,8 @@ int Process::drain(std::string_view why, bool handed_over) {
     if (signal == SIGTERM || signal == SIGINT) end_at_once(kSignalBase + signal, "second signal: ending at once");
   }
   waiter.join();
-  mind_thread_->stop();
   if (resolver_) resolver_->stop();
+  mind_thread_->stop();
   if (telemetry_) telemetry_->stop(false);
   workers_.clear();
   access_log_.reset();

@@ -51,6 +51,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
       shard(the_shard),
       in_flight(the_in_flight),
       admission(the_admission),
+      failures_that_close(config->liminal.presence.enabled ? config->liminal.presence.failures : 0),
       signals(config->upstreams.size()),
       view(std::make_shared<const sense::View>()),
       access_log(lane),

@@ -55,6 +55,7 @@ struct WorkerState {
   sense::Shard& shard;
   sense::InFlight& in_flight;
   sense::Admission& admission;
+  const std::uint32_t failures_that_close;      // in a row; 0: presence is off
   std::vector<sense::UpstreamSignals> signals;  // by the upstreams' numbers
   sense::ViewPtr view;                          // the latest; never null
   telemetry::AccessLogLane* access_log;         // null: off
@@ -74,6 +75,11 @@ struct WorkerState {
   const bool asks_for_client_certificates;  // on some listener
   bool draining = false;
   rt::Cancel drain_websockets;  // requested some time after a drain has begun
+
+  // For one attempt with that upstream.
+  [[nodiscard]] sense::OutcomeReport report_for(std::uint32_t upstream) {
+    return {shard.upstream(upstream).outcomes, admission, upstream, failures_that_close};
+  }
 
   // Response heads keep their memory between requests.
   std::unique_ptr<http::ResponseHead> borrow_response_head();

@@ -32,6 +32,7 @@ constexpr double kMillisecondsPerSecond = 1000;
 struct Upstream {
   UpstreamCounters counters;
   std::int64_t in_flight = 0;
+  sense::UpstreamView view;  // what can be summed is
 };
 
 // The sums over all workers that the table's rows read, by name.
@@ -414,6 +415,49 @@ constexpr Metric kMetrics[] = {
      [](const Sums& sums, Series& series) {
        series.value(sums.snapshot.view == nullptr ? 0 : sums.snapshot.view->samples_lost);
      }},
+    {"dao_upstream_presence_state", MetricType::Gauge, "upstream, state",
+     "1 for the state that the upstream is in: unknown, present, liminal or absent; 0 for the others.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         for (std::size_t state = 0; state < sense::kPresenceStates; ++state) {
+           series.value(static_cast<std::size_t>(upstream.view.presence) == state ? 1 : 0,
+                        {{"upstream", std::string{name}}, {"state", std::string{sense::kPresenceNames[state]}}});
+         }
+       }
+     }},
+    {"dao_upstream_presence_transitions_total", MetricType::Counter, "upstream, state",
+     "How often the upstream came to be in that state.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         for (std::size_t state = 0; state < sense::kPresenceStates; ++state) {
+           series.value(upstream.view.figures.entered[state],
+                        {{"upstream", std::string{name}}, {"state", std::string{sense::kPresenceNames[state]}}});
+         }
+       }
+     }},
+    {"dao_upstream_probes_total", MetricType::Counter, "upstream, outcome",
+     "Probes of the upstream that were good, or failed.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, upstream] : sums.upstreams) {
+         const sense::PresenceFigures& figures = upstream.view.figures;
+         series.value(figures.probes_good, {{"upstream", std::string{name}}, {"outcome", "good"}});
+         series.value(figures.probes_failed, {{"upstream", std::string{name}}, {"outcome", "failed"}});
+       }
+     }},
+    {"dao_upstream_trials_total", MetricType::Counter, "upstream",
+     "How often requests were sent to an upstream that was away, to find out whether it is back.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.view.figures.trials; });
+     }},
+    {"dao_upstream_trials_failed_total", MetricType::Counter, "upstream", "Of these, it was not.",
+     [](const Sums& sums, Series& series) {
+       each_upstream(sums, series, [](const auto& upstream) { return upstream.view.figures.trials_failed; });
+     }},
+    {"dao_route_fail_open_total", MetricType::Counter, "route",
+     "Requests for which no upstream was admitted, so that one was asked all the same.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.fail_open.value(); });
+     }},
     {"dao_retries_denied_total", MetricType::Counter, "", "Retries not made because the retry budget was spent.",
      [](const Sums& sums, Series& series) { series.value(sums.worker.retries_denied.value()); }},
     // DAO itself
@@ -487,6 +531,19 @@ void sum_up(Sums& sums) {
   if (snapshot.view != nullptr) {
     keep_busiest(snapshot.routes, snapshot.view->routes, sums.seen_routes);
     keep_busiest(snapshot.upstreams, snapshot.view->upstreams, sums.seen_upstreams);
+    const auto& views = snapshot.view->upstreams;
+    for (std::size_t i = 0; i < std::min(views.size(), snapshot.upstreams.size()); ++i) {
+      sense::UpstreamView& sum = sums.upstreams[snapshot.upstreams[i]].view;
+      sum.presence = views[i].presence;
+      sense::PresenceFigures& figures = sum.figures;
+      for (std::size_t state = 0; state < sense::kPresenceStates; ++state) {
+        figures.entered[state] += views[i].figures.entered[state];
+      }
+      figures.probes_good += views[i].figures.probes_good;
+      figures.probes_failed += views[i].figures.probes_failed;
+      figures.trials += views[i].figures.trials;
+      figures.trials_failed += views[i].figures.trials_failed;
+    }
   }
   if (snapshot.in_flight == nullptr) return;
   for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {

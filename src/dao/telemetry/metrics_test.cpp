@@ -122,6 +122,25 @@ TEST_F(MetricsTest, RequestsAreSummedOverWorkers) {
   EXPECT_EQ(value(R"(dao_response_bytes_total{route="api"})"), 14);
 }
 
+TEST_F(MetricsTest, PresenceIsOneOfFourStates) {
+  EXPECT_EQ(value(R"(dao_upstream_presence_state{upstream="a",state="unknown"})"), 1);  // before the first view
+  view_.upstreams.resize(2);
+  view_.upstreams[1].presence = sense::Presence::absent;
+  view_.upstreams[1].figures.entered[3] = 2;
+  view_.upstreams[1].figures.probes_failed = 5;
+  view_.upstreams[1].figures.trials = 4;
+  view_.upstreams[1].figures.trials_failed = 3;
+  EXPECT_EQ(value(R"(dao_upstream_presence_state{upstream="b",state="absent"})"), 1);
+  EXPECT_EQ(value(R"(dao_upstream_presence_state{upstream="b",state="unknown"})"), 0);
+  EXPECT_EQ(value(R"(dao_upstream_presence_state{upstream="a",state="absent"})"), 0);
+  EXPECT_EQ(value(R"(dao_upstream_presence_transitions_total{upstream="b",state="absent"})"), 2);
+  EXPECT_EQ(value(R"(dao_upstream_probes_total{upstream="b",outcome="failed"})"), 5);
+  EXPECT_EQ(value(R"(dao_upstream_trials_total{upstream="b"})"), 4);
+  EXPECT_EQ(value(R"(dao_upstream_trials_failed_total{upstream="b"})"), 3);
+  one_.record_fail_open(1);
+  EXPECT_EQ(value(R"(dao_route_fail_open_total{route="web"})"), 1);
+}
+
 TEST_F(MetricsTest, HistogramsAreCumulative) {
   one_.record(FinishedRequest{.route = 0, .status = 200, .duration_ns = 100'000});
   two_.record(FinishedRequest{.route = 0, .status = 200, .duration_ns = 3'000'000});

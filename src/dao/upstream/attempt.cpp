@@ -24,6 +24,8 @@ class Attempt {
   rt::Task<AttemptOutcome> run();
   // What the upstream's signals shall know of an attempt that ended without a head.
   void settle_signals(const Error& error);
+  // What presence shall know of one that failed.
+  void report(const AttemptOutcome& outcome) const;
 
  private:
   rt::Task<Result<>> send(Pool::Lease& lease);
@@ -98,6 +100,16 @@ void Attempt::settle_signals(const Error& error) {
   } else {
     in_.signals->cancelled(*waiting_since_, in_.loop.now());
   }
+}
+
+void Attempt::report(const AttemptOutcome& outcome) const {
+  if (outcome.error.kind == ErrorKind::none) return;
+  const bool answered = outcome.status != 0;
+  // The deadline of a gRPC call is its client's, who may be impatient.
+  const bool too_late = !answered && !in_.grpc && in_.cancel.why() == ErrorKind::timeout_total;
+  const sense::Outcome what = too_late ? sense::Outcome::timeout : sense::outcome_of(outcome.error);
+  if (answered && what == sense::Outcome::cancelled) return;
+  in_.report(what);
 }
 
 rt::Task<AttemptOutcome> Attempt::run() {
@@ -246,6 +258,7 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
   if (!head) co_return head;
   outcome_.status = in_.response.status;
   end_waiting(outcome_.status >= 500);
+  in_.report(sense::outcome_of(outcome_.status));
   // The batch's time: when the head arrived, not when its turn came.
   outcome_.head = in_.loop.now() - sent_at_;
   if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
@@ -363,6 +376,7 @@ rt::Task<AttemptOutcome> attempt(AttemptInput input, Pool& pool) {
   auto running = one.run();
   AttemptOutcome outcome = co_await std::move(running);
   one.settle_signals(outcome.error);
+  one.report(outcome);
   co_return outcome;
 }
 

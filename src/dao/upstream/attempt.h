@@ -20,6 +20,7 @@
 #include "dao/rt/cancel.h"
 #include "dao/rt/loop.h"
 #include "dao/rt/task.h"
+#include "dao/sense/outcomes.h"
 #include "dao/sense/signals.h"
 #include "dao/upstream/pool.h"
 
@@ -42,6 +43,7 @@ struct AttemptInput {
   bool hold_back_5xx;       // another upstream could answer instead: report a 5xx, do not forward it
   bool grpc = false;        // look for the status of a gRPC call
   sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
+  sense::OutcomeReport report = {};           // told what comes of it, as soon as that is known
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.

@@ -82,6 +82,8 @@ def simple_config(*upstream_urls: str, **sections: Mapping[str, object]) -> dict
     """One route for everything, to these upstreams. `sections` are merged over the defaults by table:
 
     simple_config(origin.url, server={"body_max_bytes": 10}, proxy={"retries": 0}, rule={"policy": "random"})
+
+    Presence is off, so that an upstream is asked whatever it did before; liminal={"presence": {}} leaves it on.
     """
     rule: dict[str, object] = {"name": "all"}
     rule.update(sections.pop("rule", {}))
@@ -89,6 +91,7 @@ def simple_config(*upstream_urls: str, **sections: Mapping[str, object]) -> dict
     config: dict[str, object] = {
         "server": {"bind": "127.0.0.1:0", "workers": 1},
         "telemetry": {"prometheus_bind": "127.0.0.1:0"},
+        "liminal": {"presence": {"enabled": False}},
         "routes": {"rule": [rule]},
     }
     for name, table in sections.items():

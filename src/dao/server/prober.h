@@ -1,0 +1,51 @@
+// Probes upstreams for the mind: whether a connection can be made, or an HTTP answer is as expected. Runs on the mind's
+// loop; so is every call, except addresses(). At most liminal.presence.probes_max probes are under way; the others wait
+// for their turn, so that thousands of absent upstreams cost no more than that.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dao/config/config.h"
+#include "dao/http/buffer.h"
+#include "dao/liminal/mind.h"
+#include "dao/net/address.h"
+#include "dao/net/stream.h"
+#include "dao/rt/cancel.h"
+#include "dao/rt/epoll_loop.h"
+#include "dao/rt/task.h"
+#include "dao/server/upstream_tls.h"
+
+namespace dao::server {
+
+class Prober {
+ public:
+  // All outlive it. `end`: requested when the loop is to end; running() tells when it may.
+  Prober(rt::EpollLoop& loop, liminal::Mind& mind, std::shared_ptr<const config::Config> config,
+         const UpstreamTlsContexts& tls, rt::Cancel& end);
+
+  // Begins what is due.
+  void step();
+  [[nodiscard]] std::size_t running() const { return running_; }
+  // Any thread: where an upstream is now. Of several addresses one good one is enough.
+  void addresses(std::size_t upstream, std::vector<net::SocketAddress> addresses);
+
+ private:
+  rt::Task<> probe(std::uint32_t upstream);
+  rt::Task<liminal::ProbeOutcome> probe(std::uint32_t upstream, const net::SocketAddress& address);
+  rt::Task<liminal::ProbeOutcome> ask(std::uint32_t upstream, std::unique_ptr<net::Stream> stream, Instant deadline);
+
+  rt::EpollLoop& loop_;
+  liminal::Mind& mind_;
+  std::shared_ptr<const config::Config> config_;
+  rt::Cancel& end_;
+  http::BufferPool buffers_;
+  std::vector<std::unique_ptr<TlsConnector>> tls_connectors_;  // by the upstreams' numbers; null without TLS
+  std::vector<std::optional<std::vector<net::SocketAddress>>> addresses_;  // the same; nothing: not known yet
+  std::size_t running_ = 0;
+};
+
+}  // namespace dao::server
