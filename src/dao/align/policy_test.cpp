@@ -6,40 +6,15 @@
 #include <map>
 #include <vector>
 
+#include "dao/align/test_world.h"
+
 namespace dao::align {
 namespace {
 
-constexpr std::array kEveryPolicy = {config::Policy::round_robin, config::Policy::random,
-                                     config::Policy::least_connections, config::Policy::resonant};
-
-// Everything a choice is made from, with up to eight upstreams of which nothing is known.
-struct World {
-  sense::InFlight in_flight{8};
-  sense::Admission admission{8};
-  std::vector<sense::UpstreamSignals> signals{8};
-  sense::View view;
-  Random random{1};
-
-  Choosing choosing(const std::vector<Candidate>& candidates) {
-    return {.candidates = candidates,
-            .in_flight = in_flight,
-            .admission = admission,
-            .signals = signals,
-            .view = view,
-            .now = Instant{},
-            .random = random};
-  }
-};
-
-std::map<std::size_t, int> choices(Policy& policy, const std::vector<Candidate>& candidates, int count) {
-  World world;
-  std::map<std::size_t, int> chosen;
-  for (int i = 0; i < count; ++i) {
-    const auto choice = policy.choose(world.choosing(candidates));
-    if (choice) ++chosen[*choice];
-  }
-  return chosen;
-}
+constexpr std::array kEveryPolicy = {config::Policy::round_robin,       config::Policy::random,
+                                     config::Policy::least_connections, config::Policy::two_choices,
+                                     config::Policy::peak_ewma,         config::Policy::consistent_hash,
+                                     config::Policy::resonant};
 
 TEST(RoundRobin, GivesEachItsWeightInEveryRoundAndSpreadsIt) {
   const auto policy = make_round_robin();

@@ -47,7 +47,7 @@ class Resonant final : public Policy {
     if (usual > 0 && seconds > 0) one.latency = clipped(std::log2(seconds / usual));
     one.errors = clipped(-std::log2(std::max(1 - signals.error_rate(), 0x1p-10)));
     const auto under_way = static_cast<double>(std::max<std::int64_t>(choosing.in_flight.count(candidate.upstream), 0));
-    one.queue = clipped(std::log2(1 + under_way / candidate.weight));
+    one.queue = clipped(std::log2(1 + under_way * kWeightUnit / choosing.weight(index)));
     one.load_resonance = (one.latency + one.errors + one.queue) / 3;
     one.intent_gap = intent_gap(choosing.intent, candidate.intents);
     if (candidate.upstream < choosing.view.upstreams.size()) {

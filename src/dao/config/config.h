@@ -226,7 +226,15 @@ struct Upstream {
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
-enum class Policy : std::uint8_t { round_robin, random, least_connections, resonant };
+enum class Policy : std::uint8_t {
+  round_robin,
+  random,
+  least_connections,
+  two_choices,
+  peak_ewma,
+  consistent_hash,
+  resonant
+};
 
 // Of the score of Policy::resonant. Each 0..100, not all zero.
 struct ResonantWeights {
@@ -273,9 +281,19 @@ struct RuleUpstream {
   std::uint64_t intents = 0;  // bits, by the numbers of Config::intents; 0 = for any
 };
 
+// What requests are kept together by, for Policy::consistent_hash.
+struct HashKey {
+  enum class Kind : std::uint8_t { client, header, cookie };
+
+  Kind kind = Kind::client;
+  std::string name{};  // of the header, in lower case, or of the cookie
+};
+
 struct Rule {
   std::string name;  // unique
   PolicyChoice policy;
+  HashKey hash_key{};
+  Milliseconds slow_start{};
   std::uint64_t intent = 0;  // one bit, by the number in Config::intents; 0 = none
   Match match;
   std::vector<RuleUpstream> upstreams;  // never empty; indexes all different

@@ -370,6 +370,14 @@ void check_use(const Applied& applied, Findings& findings) {
                      {.message = fmt::format("no rule uses the policy {}", in_quotes(policy.name)),
                       .expected = fmt::format("policy = {} in a rule", in_quotes(policy.name))});
   }
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const std::string path = fmt::format("routes.rule[{}].hash_key", i);
+    const bool hashes = applied.draft.rules[i].policy == "consistent-hash";
+    if (hashes || !applied.places.contains(path)) continue;
+    findings.warning(place(applied.places, path), path,
+                     {.message = fmt::format("the policy {} hashes nothing", in_quotes(applied.draft.rules[i].policy)),
+                      .expected = "policy = \"consistent-hash\""});
+  }
   const Config& config = applied.draft.config;
   if (!config.intent_header.empty() && config.server.trusted_proxies.blocks.empty() &&
       !config.server.trusted_proxies.unix_sockets) {

@@ -10,7 +10,8 @@ namespace dao::config {
 // left out, so nothing is reported as a consequence of another error.
 void check_consistency(const Applied& applied, Findings& findings);
 
-// Warnings: what is there for nothing. Policies that no rule uses; an intent header that nobody may send.
+// Warnings: what is there for nothing. Policies that no rule uses; a hash key without the policy for it; an
+// intent header that nobody may send.
 void check_use(const Applied& applied, Findings& findings);
 
 // Warnings: rules that no request can reach, because an earlier rule takes everything they match. Stops after a bounded

@@ -535,12 +535,26 @@ Table rule_table() {
                                    "name", kNameForm, "The name of the rule in logs and metrics; unique."),
                                "\"api\"");
   rule_name.required = true;
+  Key hash_key = text<parse_hash_key, &RuleDraft::rule, &Rule::hash_key>(
+      "hash_key", R"("client", "header:NAME" or "cookie:NAME")",
+      "What `policy = \"consistent-hash\"` keeps together: requests from one address, with one value of a header, or "
+      "of "
+      "a cookie. Requests without it go anywhere. The address is that of the connection, or of the PROXY protocol.");
+  hash_key.fallback = std::string_view("client");
+  hash_key.pattern = "^(client|header:.+|cookie:.+)$";
+  hash_key.example = "\"cookie:session\"";
   Key rule_intent = text<parse_intent, &RuleDraft::intent>(
       "intent", kIntentForm,
       "The class of the rule's traffic. Policies with an intent weight prefer upstreams of the same intent.");
   rule_intent.absent = "no intent: every upstream is as good";
   rule_intent.example = "\"realtime\"";
-  rule.keys = {rule_name, policy_key(), rule_intent};
+  rule.keys = {
+      rule_name, policy_key(), hash_key,
+      integer<&RuleDraft::rule, &Rule::slow_start>(
+          "slow_start_ms", 10'000, kOptionalTimeout, "ms",
+          "An upstream that comes back, or joins while DAO runs, begins with a tenth of its weight and has all "
+          "of it after this time. 0 = at once."),
+      rule_intent};
   rule.tables = {match_table(), proxy, upstreams};
   return rule;
 }

@@ -17,6 +17,8 @@ namespace dao::sense {
 
 class UpstreamSignals {
  public:
+  static constexpr Nanoseconds kPeakDecay = std::chrono::seconds(10);
+
   // An attempt was sent and waits for its answer's head.
   void sent(Instant now, std::int64_t in_flight) {
     ++waiting_;
@@ -28,13 +30,13 @@ class UpstreamSignals {
   // That one got its head, `after` it was sent. `failed`: a 5xx.
   void answered(Instant sent_at, Instant now, bool failed) {
     leave(sent_at);
-    add(seconds_of(now - sent_at), failed);
+    add(seconds_of(now - sent_at), now, failed);
     last_answer_ = now;
   }
   // That one failed without an answer.
   void failed(Instant sent_at, Instant now) {
     leave(sent_at);
-    add(seconds_of(now - sent_at), true);
+    add(seconds_of(now - sent_at), now, true);
   }
   // That one was called off, by the client or by DAO: nothing was learned but that it took at least so long.
   void cancelled(Instant sent_at, Instant now) {
@@ -53,6 +55,9 @@ class UpstreamSignals {
     if (weight_ <= 0) return waited;
     return (time_sum_ + waited) / weight_;
   }
+  // Peak EWMA of the time to answer: jumps up to a slower answer at once and comes down to faster ones, or to 0 where
+  // none come, with a time constant of kPeakDecay. 0 before the first answer.
+  [[nodiscard]] double peak_seconds(Instant now) const { return peak_ * decay(now); }
   // Standard deviation over mean, of the answers.
   [[nodiscard]] double spread() const {
     if (weight_ < 2 || time_sum_ <= 0) return 1;
@@ -68,7 +73,7 @@ class UpstreamSignals {
   [[nodiscard]] Instant last_sent() const { return last_sent_; }
   [[nodiscard]] Instant last_answer() const { return last_answer_; }
   // Forgets everything but what is under way.
-  void forget() { time_sum_ = square_sum_ = weight_ = errors_ = in_flight_sum_ = in_flight_weight_ = 0; }
+  void forget() { peak_ = time_sum_ = square_sum_ = weight_ = errors_ = in_flight_sum_ = in_flight_weight_ = 0; }
 
  private:
   static double seconds_of(Nanoseconds time) {
@@ -79,11 +84,20 @@ class UpstreamSignals {
     --waiting_;
     waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds(sent_at);
   }
-  void add(double took, bool failed) {
+  [[nodiscard]] double decay(Instant now) const {
+    return std::exp(-seconds_of(now - peak_at_) / std::chrono::duration<double>(kPeakDecay).count());
+  }
+  void add(double took, Instant now, bool failed) {
     // The newest about eighty answers rule.
     constexpr double kKeep = 1 - 1.0 / 80;
     // Failing fast is no merit.
     if (failed && weight_ > 0) took = std::max(took, time_sum_ / weight_);
+    if (took > peak_) {
+      peak_ = took;
+    } else {
+      peak_ = took + (peak_ - took) * decay(now);
+    }
+    peak_at_ = now;
     time_sum_ = time_sum_ * kKeep + took;
     square_sum_ = square_sum_ * kKeep + took * took;
     weight_ = weight_ * kKeep + 1;
@@ -94,6 +108,8 @@ class UpstreamSignals {
 
   std::int64_t waiting_ = 0;
   double waiting_since_sum_ = 0;
+  double peak_ = 0;
+  Instant peak_at_{};
   double time_sum_ = 0;
   double square_sum_ = 0;
   double weight_ = 0;

@@ -19,10 +19,11 @@ enum class Level : std::uint8_t { dormant, aware, vigilant, transcendent };
 
 struct UpstreamView {
   Presence presence = Presence::unknown;
-  double requests = 0;    // attempts that ended in the window
-  double rps = 0;         // attempts per second, over the last seconds
-  double error_rate = 0;  // 0..1: failed attempts and 5xx, of those in the window
-  double p50_ms = 0;      // to the response head; 0 without requests
+  Instant admitted_since{};  // when it was let in again, for slow start; Instant{}: always was
+  double requests = 0;       // attempts that ended in the window
+  double rps = 0;            // attempts per second, over the last seconds
+  double error_rate = 0;     // 0..1: failed attempts and 5xx, of those in the window
+  double p50_ms = 0;         // to the response head; 0 without requests
   double p95_ms = 0;
   double p99_ms = 0;
   double mean_ms = 0;

@@ -11,6 +11,7 @@
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
 #include "dao/server/grpc.h"
+#include "dao/server/hash_key.h"
 #include "dao/server/intent.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
@@ -89,8 +90,9 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent)
-      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), intent_(intent) {}
+  // `key`: as in align::Choosing.
+  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, std::uint64_t key)
+      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), intent_(intent), key_(key) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() {
@@ -101,15 +103,18 @@ class Candidates {
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = false;
+    const Instant now = worker_.loop.now();
     align::Choosing choosing{.candidates = route_.candidates,
                              .in_flight = worker_.in_flight,
                              .admission = worker_.admission,
                              .signals = worker_.signals,
                              .view = *worker_.view,
                              .route = number_,
-                             .now = worker_.loop.now(),
+                             .now = now,
                              .random = worker_.random,
-                             .intent = intent_};
+                             .intent = intent_,
+                             .key = key_,
+                             .slow_start = route_.slow_start.at(now, *worker_.view, route_.candidates)};
     std::optional<std::size_t> choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
@@ -134,6 +139,7 @@ class Candidates {
   std::uint32_t number_;
   Route& route_;
   std::uint64_t intent_;
+  std::uint64_t key_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -287,6 +293,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
   const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
   const std::uint64_t intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
+  const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
+  const std::uint64_t key =
+      hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, exchange.peer().bytes()) : 0;
   http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
@@ -298,7 +307,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number, intent);
+  Candidates candidates(worker, *route_number, intent, key);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {

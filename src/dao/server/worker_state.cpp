@@ -98,8 +98,11 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     for (const config::RuleUpstream& upstream : rule.upstreams) {
       route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index),
                                   .weight = upstream.weight,
-                                  .intents = upstream.intents});
+                                  .intents = upstream.intents,
+                                  .identity = align::stable_hash(config->upstreams[upstream.index].name)});
     }
+    route.policy->prepare(route.candidates);
+    route.slow_start = align::SlowStart(rule.slow_start);
     routes.push_back(std::move(route));
   }
 }

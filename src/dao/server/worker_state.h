@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "dao/align/policy.h"
+#include "dao/align/slow_start.h"
+#include "dao/align/stable_hash.h"
 #include "dao/base/random.h"
 #include "dao/config/config.h"
 #include "dao/http/buffer.h"
@@ -40,6 +42,7 @@ class DateText {
 struct Route {
   std::unique_ptr<align::Policy> policy;
   std::vector<align::Candidate> candidates;
+  align::SlowStart slow_start;
 };
 
 struct WorkerState {
