@@ -31,10 +31,11 @@ class Totals {
       under_way_ -= part.under_way;
       weight_ -= part.weight;
       const std::uint32_t upstream = choosing.candidates[next_].upstream;
+      const bool counts = choosing.in_reach(next_);
       const bool admitted =
           choosing.fail_open ? !choosing.admission.drained(upstream) : choosing.admission.admits(upstream);
-      part.under_way = std::max<std::int64_t>(choosing.in_flight.count(upstream), 0);
-      part.weight = admitted ? choosing.weight(next_) : 0;
+      part.under_way = counts ? std::max<std::int64_t>(choosing.in_flight.count(upstream), 0) : 0;
+      part.weight = counts && admitted ? choosing.weight(next_) : 0;
       under_way_ += part.under_way;
       weight_ += part.weight;
       ++next_;
@@ -90,6 +91,7 @@ class ConsistentHash final : public Policy {
                               .random = random,
                               .intent = choosing.intent,
                               .key = choosing.key,
+                              .only_near = choosing.only_near,
                               .fail_open = choosing.fail_open,
                               .slow_start = choosing.slow_start};
     const std::optional<std::size_t> best = same.choose(again);

@@ -24,6 +24,7 @@ struct Candidate {
   std::uint32_t weight = 1;
   bool usable = true;          // false: not for this request (already tried, no address, not in its split)
   std::uint64_t intents = 0;   // bits of the traffic classes it is for; 0: for any
+  bool near = false;           // in DAO's own zone
   std::uint64_t identity = 0;  // consistent-hash: the same for the same upstream in every process (stable_hash of its
                                // name), whatever its number
 };
@@ -43,14 +44,16 @@ struct Choosing {
   Random& random;
   std::uint64_t intent = 0;  // the bit of the request's traffic class; 0: none
   std::uint64_t key = 0;     // consistent-hash: hash of what the request is kept together by
+  bool only_near = false;    // those in DAO's own zone, as if there were no others
   bool fail_open = false;    // nobody is admitted: ask those that are not
   Nanoseconds slow_start{};  // how long upstreams of the view take to get their whole weight; 0: they all have it
 
   [[nodiscard]] bool usable(std::size_t index) const {
     const Candidate& candidate = candidates[index];
-    return candidate.usable &&
+    return candidate.usable && in_reach(index) &&
            (fail_open ? !admission.drained(candidate.upstream) : admission.admits(candidate.upstream));
   }
+  [[nodiscard]] bool in_reach(std::size_t index) const { return !only_near || candidates[index].near; }
   // In 1/kWeightUnit, at least 1: the candidate's weight, or the part of it that slow start gives it now.
   [[nodiscard]] std::uint32_t weight(std::size_t index) const {
     const std::uint32_t whole = candidates[index].weight * kWeightUnit;

@@ -152,6 +152,28 @@ TEST(EveryPolicy, AsksThoseThatAreNotAdmittedWhenItFailsOpen) {
   }
 }
 
+TEST(EveryPolicy, StaysNearWhenToldTo) {
+  for (const auto kind : kEveryPolicy) {
+    const auto policy = make_policy({.kind = kind});
+    World world;
+    const std::vector<Candidate> candidates{
+        {.upstream = 0}, {.upstream = 1, .near = true}, {.upstream = 2}, {.upstream = 3, .near = true}};
+    Choosing choosing = world.choosing(candidates);
+    choosing.only_near = true;
+    for (int i = 0; i < 50; ++i) {
+      const auto choice = policy->choose(choosing);
+      ASSERT_TRUE(choice);
+      EXPECT_TRUE(candidates[*choice].near);
+      world.in_flight.enter(*choice);
+    }
+    EXPECT_GE(world.in_flight.count(1), 10) << static_cast<int>(kind);
+    EXPECT_GE(world.in_flight.count(3), 10) << static_cast<int>(kind);
+    world.admission.set_gate(1, sense::Gate::closed);
+    world.admission.set_gate(3, sense::Gate::closed);
+    EXPECT_EQ(policy->choose(choosing), std::nullopt);
+  }
+}
+
 TEST(EveryPolicy, SaysSoWhenNobodyIsUsable) {
   for (const auto kind : kEveryPolicy) {
     const auto policy = make_policy({.kind = kind});

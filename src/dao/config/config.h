@@ -129,7 +129,8 @@ struct Server {
   Milliseconds write_timeout{};
   Milliseconds drain_timeout{};
   Milliseconds websocket_drain{};
-  std::string via;  // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
+  std::string zone;  // where this DAO runs; empty = nowhere in particular
+  std::string via;   // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
   Forwarded forwarded = Forwarded::both;
   TrustedProxies trusted_proxies;
   bool proxy_status_details = false;
@@ -224,6 +225,7 @@ struct Upstream {
   Url url;
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
+  std::string zone{};  // where it runs; empty = unknown
 };
 
 enum class Policy : std::uint8_t {

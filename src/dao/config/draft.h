@@ -20,6 +20,7 @@ struct UpstreamDraft {
   std::vector<std::string> intents;
   UpstreamTls tls;
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
+  std::string zone;
 };
 
 struct RuleDraft {

@@ -202,6 +202,9 @@ std::vector<BadConfig> bad_configs() {
       {"WeighsNothing",
        route + "[policies.p]\nw_load = 0\nw_intent = 0\nw_tempo = 0.0\n",
        {{6, 11, "policies.p", "the policy \"p\" weighs nothing: all upstreams would be equal"}}},
+      {"TwoZones",
+       url("http://h") + "zone = \"a\"\n[[routes.rule]]\nname = \"s\"\nmatch.host = \"h\"\n" + up,
+       {{11, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"zone\" on line 4"}}},
       {"HashKey",
        "[[routes.rule]]\nname = \"r\"\nhash_key = \"cookie:\"\n" + up,
        {{3, 12, "routes.rule[0].hash_key", "\"cookie:\" is nothing to keep requests together by"}}},
@@ -590,6 +593,23 @@ TEST(Load, IntentsAreBits) {
   EXPECT_EQ(config.rules[0].upstreams[1].intents, 1U);
   ASSERT_EQ(loaded->warnings.size(), 1U);
   EXPECT_EQ(loaded->warnings[0].key, "routes.intent_header");
+}
+
+TEST(Load, Zones) {
+  const auto with = [](std::string_view zone) {
+    return load_text("[server]\nzone = \"here\"\n[[routes.rule]]\nname = \"r\"\n" + std::string(kUpstreams) +
+                         "zone = \"" + std::string(zone) + "\"\n",
+                     "x");
+  };
+  const auto loaded = with("here");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->config.server.zone, "here");
+  EXPECT_EQ(loaded->config.upstreams[0].zone, "here");
+  EXPECT_THAT(loaded->warnings, IsEmpty());
+  const auto elsewhere = with("there");
+  ASSERT_TRUE(elsewhere);
+  ASSERT_EQ(elsewhere->warnings.size(), 1U);
+  EXPECT_EQ(elsewhere->warnings[0].key, "server.zone");
 }
 
 TEST(Load, HashKeys) {

@@ -221,6 +221,13 @@ Table server_table() {
   via.fallback = std::string_view("dao");
   via.pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
+  Key zone = with_example(text<parse_name, &Server::zone>("zone", kNameForm,
+                                                          "Where this DAO runs, such as the zone of a data centre. "
+                                                          "Upstreams with the same `zone` are preferred: others "
+                                                          "are asked only while none of them may be."),
+                          "\"eu-1a\"");
+  zone.absent = "nowhere in particular: no upstream is preferred";
+
   Key trusted{
       .name = "trusted_proxies",
       .kind = Kind::text_list,
@@ -281,6 +288,7 @@ Table server_table() {
           "websocket_drain_ms", 10'000, kOptionalTimeout, "ms",
           "How long a stopping DAO leaves WebSockets open before it sends both sides a Close (1012, service restart); "
           "at most half of `drain_timeout_ms`, so that they can answer."),
+      zone,
       via,
       choice<kForwarded, &Server::forwarded>("forwarded", "both", "Which headers tell the backend about the client."),
       trusted,
@@ -506,7 +514,13 @@ Table rule_table() {
   intent.min_items = 1;
   intent.max_items = kMaxIntents;
   intent.example = "[\"realtime\", \"streaming\"]";
-  upstreams.keys = {name, url, intent,
+  Key zone =
+      with_example(text<parse_name, &UpstreamDraft::zone>("zone", kNameForm, "Where the upstream runs."), "\"eu-1a\"");
+  zone.absent = "unknown: never preferred";
+  upstreams.keys = {name,
+                    url,
+                    intent,
+                    zone,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule."),
                     choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(

@@ -115,7 +115,13 @@ class Candidates {
                              .intent = intent_,
                              .key = key_,
                              .slow_start = route_.slow_start.at(now, *worker_.view, route_.candidates)};
-    std::optional<std::size_t> choice = route_.policy->choose(choosing);
+    std::optional<std::size_t> choice;
+    if (route_.prefers_near) {
+      choosing.only_near = true;
+      choice = route_.policy->choose(choosing);
+      choosing.only_near = false;
+    }
+    if (!choice) choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
       choice = route_.policy->choose(choosing);

@@ -43,6 +43,7 @@ struct Route {
   std::unique_ptr<align::Policy> policy;
   std::vector<align::Candidate> candidates;
   align::SlowStart slow_start;
+  bool prefers_near = false;  // some upstreams are in DAO's own zone, others are not
 };
 
 struct WorkerState {
