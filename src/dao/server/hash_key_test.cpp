@@ -10,7 +10,7 @@ namespace {
 using Kind = config::HashKey::Kind;
 
 TEST(HashKey, IsTheClientsAddress) {
-  const http::RequestHead request;
+  const http::RequestHead request{};
   const std::array<std::uint8_t, 4> one{192, 0, 2, 1};
   const std::array<std::uint8_t, 4> other{192, 0, 2, 2};
   EXPECT_EQ(hash_of({.kind = Kind::client}, request, one), hash_of({.kind = Kind::client}, request, one));

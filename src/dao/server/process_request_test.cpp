@@ -944,6 +944,7 @@ TEST_F(ProcessRequestTest, AKeyStaysWithItsUpstream) {
   }
   start_with(toml);
   for (int user = 0; user < 20; ++user) {
+    connect();
     const auto before = std::array{u(1).heads.size(), u(2).heads.size(), u(3).heads.size()};
     const std::string text = request("GET", "X-User: " + std::to_string(user) + "\r\n");
     for (int i = 0; i < 4; ++i) EXPECT_THAT(ask(text), HasSubstr("200 OK"));
