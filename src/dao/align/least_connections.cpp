@@ -23,7 +23,8 @@ class LeastConnections final : public Policy {
       Explained& one = into.emplace_back();
       one.upstream = candidate.upstream;
       one.usable = choosing.usable(i);
-      one.score = static_cast<double>(choosing.in_flight.count(candidate.upstream) + 1) / candidate.weight;
+      one.score =
+          static_cast<double>(choosing.in_flight.count(candidate.upstream) + 1) * kWeightUnit / choosing.weight(i);
       one.chosen = best == i;
       one.why = "requests under way for its weight; equal ones in turn";
     }
@@ -33,15 +34,18 @@ class LeastConnections final : public Policy {
   [[nodiscard]] std::optional<std::size_t> least(const Choosing& choosing) const {
     std::optional<std::size_t> best;
     std::int64_t best_load = 0;
+    std::int64_t best_weight = 1;
     const std::size_t count = choosing.candidates.size();
     for (std::size_t step = 0; step < count; ++step) {
       const std::size_t i = (next_ + step) % count;
       if (!choosing.usable(i)) continue;
       // (in flight + 1) / weight, compared without division.
       const std::int64_t load = choosing.in_flight.count(choosing.candidates[i].upstream) + 1;
-      if (!best || load * choosing.candidates[*best].weight < best_load * choosing.candidates[i].weight) {
+      const std::int64_t weight = choosing.weight(i);
+      if (!best || load * best_weight < best_load * weight) {
         best = i;
         best_load = load;
+        best_weight = weight;
       }
     }
     return best;

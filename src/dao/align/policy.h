@@ -22,9 +22,15 @@ namespace dao::align {
 struct Candidate {
   std::uint32_t upstream = 0;  // number in the configuration, and in InFlight, Admission, the signals and the View
   std::uint32_t weight = 1;
-  bool usable = true;         // false: not for this request (already tried, no address, not in its split)
-  std::uint64_t intents = 0;  // bits of the traffic classes it is for; 0: for any
+  bool usable = true;          // false: not for this request (already tried, no address, not in its split)
+  std::uint64_t intents = 0;   // bits of the traffic classes it is for; 0: for any
+  bool near = false;           // in DAO's own zone
+  std::uint64_t identity = 0;  // consistent-hash: the same for the same upstream in every process (stable_hash of its
+                               // name), whatever its number
 };
+
+// Choosing::weight is in this part of a weight of 1.
+inline constexpr std::uint32_t kWeightUnit = 1000;
 
 // What a choice is made from. Borrowed for the call.
 struct Choosing {
@@ -38,13 +44,24 @@ struct Choosing {
   Random& random;
   std::uint64_t intent = 0;  // the bit of the request's traffic class; 0: none
   std::uint64_t key = 0;     // consistent-hash: hash of what the request is kept together by
+  bool only_near = false;    // those in DAO's own zone, as if there were no others
   bool fail_open = false;    // nobody is admitted: ask those that are not
+  Nanoseconds slow_start{};  // how long upstreams of the view take to get their whole weight; 0: they all have it
 
   [[nodiscard]] bool usable(std::size_t index) const {
     const Candidate& candidate = candidates[index];
-    return candidate.usable &&
+    return candidate.usable && in_reach(index) &&
            (fail_open ? !admission.drained(candidate.upstream) : admission.admits(candidate.upstream));
   }
+  [[nodiscard]] bool in_reach(std::size_t index) const { return !only_near || candidates[index].near; }
+  // In 1/kWeightUnit, at least 1: the candidate's weight, or the part of it that slow start gives it now.
+  [[nodiscard]] std::uint32_t weight(std::size_t index) const {
+    const std::uint32_t whole = candidates[index].weight * kWeightUnit;
+    return slow_start == Nanoseconds::zero() ? whole : ramped(index, whole);
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t ramped(std::size_t index, std::uint32_t whole) const;
 };
 
 // One candidate's score, with every term that it is the sum of; what `daoctl explain` and x-dao-explain show. Terms
@@ -68,6 +85,8 @@ class Policy {
   virtual ~Policy() = default;
   // Index into the candidates, nullopt when none is usable.
   virtual std::optional<std::size_t> choose(const Choosing& choosing) = 0;
+  // Makes what the first choose() among these would have to make.
+  virtual void prepare(std::span<const Candidate> /*candidates*/) {}
   // One for each candidate, in their order. Changes nothing: the next choose() answers as if nobody had asked.
   virtual void explain(const Choosing& choosing, std::vector<Explained>& into) const = 0;
 };
@@ -78,6 +97,9 @@ std::unique_ptr<Policy> make_policy(const config::PolicyChoice& choice);
 std::unique_ptr<Policy> make_round_robin();
 std::unique_ptr<Policy> make_random();
 std::unique_ptr<Policy> make_least_connections();
+std::unique_ptr<Policy> make_two_choices();
+std::unique_ptr<Policy> make_peak_ewma();
+std::unique_ptr<Policy> make_consistent_hash();
 std::unique_ptr<Policy> make_resonant(const config::ResonantWeights& weights);
 
 // How far apart what a request and an upstream are for lie, 0..10: 0 the same, or the request has no intent; 5 an

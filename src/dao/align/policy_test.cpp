@@ -6,40 +6,15 @@
 #include <map>
 #include <vector>
 
+#include "dao/align/test_world.h"
+
 namespace dao::align {
 namespace {
 
-constexpr std::array kEveryPolicy = {config::Policy::round_robin, config::Policy::random,
-                                     config::Policy::least_connections, config::Policy::resonant};
-
-// Everything a choice is made from, with up to eight upstreams of which nothing is known.
-struct World {
-  sense::InFlight in_flight{8};
-  sense::Admission admission{8};
-  std::vector<sense::UpstreamSignals> signals{8};
-  sense::View view;
-  Random random{1};
-
-  Choosing choosing(const std::vector<Candidate>& candidates) {
-    return {.candidates = candidates,
-            .in_flight = in_flight,
-            .admission = admission,
-            .signals = signals,
-            .view = view,
-            .now = Instant{},
-            .random = random};
-  }
-};
-
-std::map<std::size_t, int> choices(Policy& policy, const std::vector<Candidate>& candidates, int count) {
-  World world;
-  std::map<std::size_t, int> chosen;
-  for (int i = 0; i < count; ++i) {
-    const auto choice = policy.choose(world.choosing(candidates));
-    if (choice) ++chosen[*choice];
-  }
-  return chosen;
-}
+constexpr std::array kEveryPolicy = {config::Policy::round_robin,       config::Policy::random,
+                                     config::Policy::least_connections, config::Policy::two_choices,
+                                     config::Policy::peak_ewma,         config::Policy::consistent_hash,
+                                     config::Policy::resonant};
 
 TEST(RoundRobin, GivesEachItsWeightInEveryRoundAndSpreadsIt) {
   const auto policy = make_round_robin();
@@ -119,6 +94,28 @@ TEST(EveryPolicy, AsksThoseThatAreNotAdmittedWhenItFailsOpen) {
     EXPECT_EQ(policy->choose(choosing), std::nullopt);
     choosing.fail_open = true;
     EXPECT_EQ(policy->choose(choosing), 0U) << "what the operator drained stays drained";
+  }
+}
+
+TEST(EveryPolicy, StaysNearWhenToldTo) {
+  for (const auto kind : kEveryPolicy) {
+    const auto policy = make_policy({.kind = kind});
+    World world;
+    const std::vector<Candidate> candidates{
+        {.upstream = 0}, {.upstream = 1, .near = true}, {.upstream = 2}, {.upstream = 3, .near = true}};
+    Choosing choosing = world.choosing(candidates);
+    choosing.only_near = true;
+    for (int i = 0; i < 50; ++i) {
+      const auto choice = policy->choose(choosing);
+      ASSERT_TRUE(choice);
+      EXPECT_TRUE(candidates[*choice].near);
+      world.in_flight.enter(*choice);
+    }
+    EXPECT_GE(world.in_flight.count(1), 10) << static_cast<int>(kind);
+    EXPECT_GE(world.in_flight.count(3), 10) << static_cast<int>(kind);
+    world.admission.set_gate(1, sense::Gate::closed);
+    world.admission.set_gate(3, sense::Gate::closed);
+    EXPECT_EQ(policy->choose(choosing), std::nullopt);
   }
 }
 

@@ -26,14 +26,14 @@ class RandomPolicy final : public Policy {
   static std::optional<std::size_t> drawn(const Choosing& choosing, Random& random) {
     std::uint64_t total = 0;
     for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
-      if (choosing.usable(i)) total += choosing.candidates[i].weight;
+      if (choosing.usable(i)) total += choosing.weight(i);
     }
     if (total == 0) return std::nullopt;
     std::uint64_t ticket = random.below(total);
     for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
       if (!choosing.usable(i)) continue;
-      if (ticket < choosing.candidates[i].weight) return i;
-      ticket -= choosing.candidates[i].weight;
+      if (ticket < choosing.weight(i)) return i;
+      ticket -= choosing.weight(i);
     }
     return std::nullopt;
   }

@@ -150,9 +150,8 @@ void Resonant::refresh(const Choosing& choosing, std::size_t index) {
 }
 
 double Resonant::queue(const Choosing& choosing, std::size_t index) const {
-  const Candidate& candidate = choosing.candidates[index];
-  const auto in_flight = static_cast<double>(choosing.in_flight.count(candidate.upstream));
-  return queue_term(in_flight * mean_weight_ / candidate.weight);
+  const auto in_flight = static_cast<double>(choosing.in_flight.count(choosing.candidates[index].upstream));
+  return queue_term(in_flight * mean_weight_ / choosing.weight(index));
 }
 
 double Resonant::score(const Choosing& choosing, std::size_t index, const Known& known) const {
@@ -174,7 +173,7 @@ void Resonant::resize(const Choosing& choosing) {
   candidates_.assign(choosing.candidates.size(), {});
   rates_ = known_ = 0;
   double weights = 0;
-  for (const Candidate& candidate : choosing.candidates) weights += candidate.weight;
+  for (const Candidate& candidate : choosing.candidates) weights += candidate.weight * double{kWeightUnit};
   mean_weight_ = weights / static_cast<double>(std::max<std::size_t>(1, choosing.candidates.size()));
   refreshed_ = 0;
 }
@@ -245,7 +244,7 @@ Resonant::Best Resonant::take_turns(const Choosing& choosing, const std::uint32_
   for (std::size_t i = 0; i < count; ++i) {
     if (scores[i] > smallest + kNearTie) continue;
     Known& known = candidates_[drawn[i]];
-    const double weight = choosing.candidates[drawn[i]].weight;
+    const double weight = choosing.weight(drawn[i]);
     known.credit += weight;
     total += weight;
     if (known.credit > most) {
@@ -271,7 +270,9 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
                 .random = random,
                 .intent = choosing.intent,
                 .key = choosing.key,
-                .fail_open = choosing.fail_open};
+                .fail_open = choosing.fail_open,
+                .only_near = choosing.only_near,
+                .slow_start = choosing.slow_start};
   const std::optional<std::size_t> chosen = same.choose(copy);
   into.clear();
   std::size_t best = 0;

@@ -16,8 +16,9 @@ class RoundRobin final : public Policy {
     if (!best) return best;
     for (std::size_t i = 0; i < credit_.size(); ++i) {
       if (!choosing.usable(i)) continue;
-      credit_[i] += choosing.candidates[i].weight;
-      credit_[*best] -= choosing.candidates[i].weight;
+      const std::int64_t weight = choosing.weight(i);
+      credit_[i] += weight;
+      credit_[*best] -= weight;
     }
     return best;
   }
@@ -30,7 +31,7 @@ class RoundRobin final : public Policy {
       Explained& one = into.emplace_back();
       one.upstream = choosing.candidates[i].upstream;
       one.usable = choosing.usable(i);
-      if (best) one.score = static_cast<double>(raised(choosing, *best) - raised(choosing, i));
+      if (best) one.score = static_cast<double>(raised(choosing, *best) - raised(choosing, i)) / kWeightUnit;
       one.chosen = best == i;
       one.why = "turn by weight";
     }
@@ -38,7 +39,7 @@ class RoundRobin final : public Policy {
 
  private:
   [[nodiscard]] std::int64_t raised(const Choosing& choosing, std::size_t index) const {
-    return (index < credit_.size() ? credit_[index] : 0) + choosing.candidates[index].weight;
+    return (index < credit_.size() ? credit_[index] : 0) + choosing.weight(index);
   }
   [[nodiscard]] std::optional<std::size_t> richest(const Choosing& choosing) const {
     std::optional<std::size_t> best;

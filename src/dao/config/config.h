@@ -114,7 +114,8 @@ struct Server {
   Milliseconds write_timeout{};
   Milliseconds drain_timeout{};
   Milliseconds websocket_drain{};
-  std::string via;  // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
+  std::string zone;  // where this DAO runs; empty = nowhere in particular
+  std::string via;   // an HTTP token (RFC 9110 section 7.6.3, pseudonym)
   Forwarded forwarded = Forwarded::both;
   TrustedProxies trusted_proxies;
   bool proxy_status_details = false;
@@ -258,9 +259,18 @@ struct Upstream {
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe{};
+  std::string zone{};  // where it runs; empty = unknown
 };
 
-enum class Policy : std::uint8_t { round_robin, random, least_connections, resonant };
+enum class Policy : std::uint8_t {
+  round_robin,
+  random,
+  least_connections,
+  two_choices,
+  peak_ewma,
+  consistent_hash,
+  resonant
+};
 
 // Of the score of Policy::resonant. Each 0..100, not all zero.
 struct ResonantWeights {
@@ -307,9 +317,19 @@ struct RuleUpstream {
   std::uint64_t intents = 0;  // bits, by the numbers of Config::intents; 0 = for any
 };
 
+// What requests are kept together by, for Policy::consistent_hash.
+struct HashKey {
+  enum class Kind : std::uint8_t { client, header, cookie };
+
+  Kind kind = Kind::client;
+  std::string name{};  // of the header, in lower case, or of the cookie
+};
+
 struct Rule {
   std::string name;  // unique
   PolicyChoice policy;
+  HashKey hash_key{};
+  Milliseconds slow_start{};
   std::uint64_t intent = 0;  // one bit, by the number in Config::intents; 0 = none
   Match match;
   std::vector<RuleUpstream> upstreams;  // indexes all different; empty only if `redirect` or `respond` is on

@@ -261,6 +261,29 @@ void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
   }
 }
 
+void check_upstream_zones(const Applied& applied, Findings& findings) {
+  struct Known {
+    std::string_view zone;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      if (upstream.name.empty()) continue;
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      if (upstream.zone.empty() && applied.places.contains(path + ".zone")) continue;  // refused
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.zone, path + ".name"});
+      if (added || first->second.zone == upstream.zone) continue;
+      findings.error(place(applied.places, path + ".name"), path + ".name",
+                     {.message = fmt::format("the upstream {} has another \"zone\" on {}", in_quotes(upstream.name),
+                                             line_of(applied.places, first->second.path)),
+                      .expected = "the same wherever it is named"});
+    }
+  }
+}
+
 void check_policies(const Applied& applied, Findings& findings) {
   const std::vector<PolicyDraft>& own = applied.draft.policies;
   std::vector<std::string_view> names;
@@ -406,6 +429,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstream_probes(applied, findings);
   check_presence(applied, findings);
   check_ttl(applied, findings);
+  check_upstream_zones(applied, findings);
   check_policies(applied, findings);
   check_intents(applied, findings);
   check_filters(applied, findings);
@@ -421,7 +445,23 @@ void check_use(const Applied& applied, Findings& findings) {
                      {.message = fmt::format("no rule uses the policy {}", in_quotes(policy.name)),
                       .expected = fmt::format("policy = {} in a rule", in_quotes(policy.name))});
   }
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const std::string path = fmt::format("routes.rule[{}].hash_key", i);
+    const bool hashes = applied.draft.rules[i].policy == "consistent-hash";
+    if (hashes || !applied.places.contains(path)) continue;
+    findings.warning(place(applied.places, path), path,
+                     {.message = fmt::format("the policy {} hashes nothing", in_quotes(applied.draft.rules[i].policy)),
+                      .expected = "policy = \"consistent-hash\""});
+  }
   const Config& config = applied.draft.config;
+  const auto is_near = [&](const UpstreamDraft& upstream) { return upstream.zone == config.server.zone; };
+  const bool any_near = std::ranges::any_of(
+      applied.draft.rules, [&](const RuleDraft& rule) { return std::ranges::any_of(rule.upstreams, is_near); });
+  if (!config.server.zone.empty() && !any_near) {
+    findings.warning(place(applied.places, "server.zone"), "server.zone",
+                     {.message = fmt::format("no upstream is in the zone {}", in_quotes(config.server.zone)),
+                      .expected = "\"zone\" of upstreams"});
+  }
   if (!config.intent_header.empty() && config.server.trusted_proxies.blocks.empty() &&
       !config.server.trusted_proxies.unix_sockets) {
     findings.warning(place(applied.places, "routes.intent_header"), "routes.intent_header",

@@ -5,12 +5,13 @@
 
 namespace dao::config {
 
-// Errors: equal names, an upstream with two URLs, one upstream twice in a rule, two listeners in one place, TTL bounds
-// that cross, policies that nobody knows or that weigh nothing, too many intents. Values that apply_schema refused are
-// left out, so nothing is reported as a consequence of another error.
+// Errors: equal names, an upstream with two URLs or zones, one upstream twice in a rule, two listeners in one place,
+// TTL bounds that cross, policies that nobody knows or that weigh nothing, too many intents. Values that apply_schema
+// refused are left out, so nothing is reported as a consequence of another error.
 void check_consistency(const Applied& applied, Findings& findings);
 
-// Warnings: what is there for nothing. Policies that no rule uses; an intent header that nobody may send.
+// Warnings: what is there for nothing. Policies that no rule uses; a hash key without the policy for it; a
+// zone that no upstream is in; an intent header that nobody may send.
 void check_use(const Applied& applied, Findings& findings);
 
 // Warnings: rules that no request can reach, because an earlier rule takes everything they match. Stops after a bounded

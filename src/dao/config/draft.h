@@ -21,6 +21,7 @@ struct UpstreamDraft {
   UpstreamTls tls;
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe;
+  std::string zone;
 };
 
 struct RuleDraft {

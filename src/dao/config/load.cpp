@@ -90,8 +90,12 @@ Config assemble(Draft draft, std::string_view name) {
     for (UpstreamDraft& upstream : rule.upstreams) {
       const auto [entry, added] = indexes.emplace(upstream.name, config.upstreams.size());
       if (added) {
-        config.upstreams.push_back({std::move(upstream.name), std::move(upstream.url), std::move(upstream.tls),
-                                    upstream.proxy_protocol, std::move(upstream.probe)});
+        config.upstreams.push_back({.name = std::move(upstream.name),
+                                    .url = std::move(upstream.url),
+                                    .tls = std::move(upstream.tls),
+                                    .proxy_protocol = upstream.proxy_protocol,
+                                    .probe = std::move(upstream.probe),
+                                    .zone = std::move(upstream.zone)});
       }
       RuleUpstream& added_to_rule = rule.rule.upstreams.emplace_back();
       added_to_rule.index = entry->second;

@@ -212,6 +212,12 @@ std::vector<BadConfig> bad_configs() {
       {"WeighsNothing",
        route + "[policies.p]\nw_load = 0\nw_intent = 0\nw_tempo = 0.0\n",
        {{6, 11, "policies.p", "the policy \"p\" weighs nothing: all upstreams would be equal"}}},
+      {"TwoZones",
+       url("http://h") + "zone = \"a\"\n[[routes.rule]]\nname = \"s\"\nmatch.host = \"h\"\n" + up,
+       {{11, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"zone\" on line 4"}}},
+      {"HashKey",
+       "[[routes.rule]]\nname = \"r\"\nhash_key = \"cookie:\"\n" + up,
+       {{3, 12, "routes.rule[0].hash_key", "\"cookie:\" is nothing to keep requests together by"}}},
       {"IntentWithSpace",
        "[[routes.rule]]\nname = \"r\"\nintent = \"real time\"\n" + up,
        {{3, 10, "routes.rule[0].intent", "\"real time\" cannot be an intent"}}},
@@ -641,6 +647,8 @@ TEST(Load, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(config.rules[0].policy.kind, Policy::round_robin);
   EXPECT_EQ(config.rules[0].policy.name, "round-robin");
   EXPECT_EQ(config.rules[0].intent, 0U);
+  EXPECT_EQ(config.rules[0].hash_key.kind, HashKey::Kind::client);
+  EXPECT_EQ(config.rules[0].slow_start, 10000ms);
   EXPECT_EQ(config.rules[0].upstreams[0].intents, 0U);
   EXPECT_EQ(config.intent_header, "");
   EXPECT_THAT(config.intents, IsEmpty());
@@ -765,6 +773,43 @@ TEST(Load, IntentsAreBits) {
   EXPECT_EQ(config.rules[0].upstreams[1].intents, 1U);
   ASSERT_EQ(loaded->warnings.size(), 1U);
   EXPECT_EQ(loaded->warnings[0].key, "routes.intent_header");
+}
+
+TEST(Load, Zones) {
+  const auto with = [](std::string_view zone) {
+    return load_text("[server]\nzone = \"here\"\n[[routes.rule]]\nname = \"r\"\n" + std::string(kUpstreams) +
+                         "zone = \"" + std::string(zone) + "\"\n",
+                     "x");
+  };
+  const auto loaded = with("here");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->config.server.zone, "here");
+  EXPECT_EQ(loaded->config.upstreams[0].zone, "here");
+  EXPECT_THAT(loaded->warnings, IsEmpty());
+  const auto elsewhere = with("there");
+  ASSERT_TRUE(elsewhere);
+  ASSERT_EQ(elsewhere->warnings.size(), 1U);
+  EXPECT_EQ(elsewhere->warnings[0].key, "server.zone");
+}
+
+TEST(Load, HashKeys) {
+  const auto hash_key = [](std::string_view key, std::string_view policy) {
+    return load_text("[[routes.rule]]\nname = \"r\"\npolicy = \"" + std::string(policy) + "\"\nhash_key = \"" +
+                         std::string(key) + "\"\n" + std::string(kUpstreams),
+                     "x");
+  };
+  const auto header = hash_key("header:X-User", "consistent-hash");
+  ASSERT_TRUE(header);
+  EXPECT_THAT(header->warnings, IsEmpty());
+  EXPECT_EQ(header->config.rules[0].policy.kind, Policy::consistent_hash);
+  EXPECT_EQ(header->config.rules[0].hash_key.kind, HashKey::Kind::header);
+  EXPECT_EQ(header->config.rules[0].hash_key.name, "x-user");
+  const auto cookie = hash_key("cookie:Id", "random");
+  ASSERT_TRUE(cookie);
+  EXPECT_EQ(cookie->config.rules[0].hash_key.kind, HashKey::Kind::cookie);
+  EXPECT_EQ(cookie->config.rules[0].hash_key.name, "Id");
+  ASSERT_EQ(cookie->warnings.size(), 1U);
+  EXPECT_EQ(cookie->warnings[0].message, "the policy \"random\" hashes nothing");
 }
 
 TEST(Load, TheConfigOfTheOriginalProject) {

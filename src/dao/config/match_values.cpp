@@ -107,6 +107,20 @@ Parsed<std::string> parse_intent(std::string_view text) {
   return lower_case(text);
 }
 
+Parsed<HashKey> parse_hash_key(std::string_view text) {
+  constexpr std::string_view kHeader = "header:";
+  constexpr std::string_view kCookie = "cookie:";
+  if (text == "client") return HashKey{};
+  if (text.starts_with(kHeader) && is_token(text.substr(kHeader.size()))) {
+    return HashKey{.kind = HashKey::Kind::header, .name = lower_case(text.substr(kHeader.size()))};
+  }
+  if (text.starts_with(kCookie) && is_token(text.substr(kCookie.size()))) {
+    return HashKey{.kind = HashKey::Kind::cookie, .name = std::string(text.substr(kCookie.size()))};
+  }
+  return std::unexpected(Problem{in_quotes(text) + " is nothing to keep requests together by",
+                                 R"("client", "header:NAME" or "cookie:NAME")"});
+}
+
 Parsed<std::string> parse_optional_header_name(std::string_view text) {
   if (!text.empty() && !is_token(text)) {
     return std::unexpected(Problem{in_quotes(text) + " is not a header name", "an HTTP token (RFC 9110), or \"\""});

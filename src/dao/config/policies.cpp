@@ -15,6 +15,14 @@ constexpr std::array kBuiltIn = {
     BuiltInPolicy{"random", Policy::random, kUsual, "at random, in proportion to the weights"},
     BuiltInPolicy{"least-connections", Policy::least_connections, kUsual,
                   "the one with the fewest requests in progress, in proportion to the weights"},
+    BuiltInPolicy{"p2c", Policy::two_choices, kUsual,
+                  "of two at random, the one with fewer requests in progress, in proportion to the weights"},
+    BuiltInPolicy{"peak-ewma", Policy::peak_ewma, kUsual,
+                  "of two at random, the one where latency times requests in progress is less; slow answers count at "
+                  "once and are forgotten slowly"},
+    BuiltInPolicy{"consistent-hash", Policy::consistent_hash, kUsual,
+                  "always the same one for the same `hash_key`, unless it has more than 1.25 times its share of the "
+                  "requests in progress"},
     BuiltInPolicy{"resonant", Policy::resonant, kUsual,
                   "the one with the smallest score of latency, errors, queue, intent and steadiness, with the weights "
                   "0.6, 0.3 and 0.1 of [policies.NAME]"},

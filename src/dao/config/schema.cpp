@@ -227,6 +227,13 @@ Table server_table() {
   via.fallback = std::string_view("dao");
   via.pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
+  Key zone = with_example(text<parse_name, &Server::zone>("zone", kNameForm,
+                                                          "Where this DAO runs, such as the zone of a data centre. "
+                                                          "Upstreams with the same `zone` are preferred: others "
+                                                          "are asked only while none of them may be."),
+                          "\"eu-1a\"");
+  zone.absent = "nowhere in particular: no upstream is preferred";
+
   Key trusted{
       .name = "trusted_proxies",
       .kind = Kind::text_list,
@@ -287,6 +294,7 @@ Table server_table() {
           "websocket_drain_ms", 10'000, kOptionalTimeout, "ms",
           "How long a stopping DAO leaves WebSockets open before it sends both sides a Close (1012, service restart); "
           "at most half of `drain_timeout_ms`, so that they can answer."),
+      zone,
       via,
       choice<kForwarded, &Server::forwarded>("forwarded", "both", "Which headers tell the backend about the client."),
       trusted,
@@ -513,7 +521,13 @@ Table rule_table() {
   intent.min_items = 1;
   intent.max_items = kMaxIntents;
   intent.example = "[\"realtime\", \"streaming\"]";
-  upstreams.keys = {name, url, intent,
+  Key zone =
+      with_example(text<parse_name, &UpstreamDraft::zone>("zone", kNameForm, "Where the upstream runs."), "\"eu-1a\"");
+  zone.absent = "unknown: never preferred";
+  upstreams.keys = {name,
+                    url,
+                    intent,
+                    zone,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule."),
                     choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(
@@ -543,12 +557,26 @@ Table rule_table() {
                                    "name", kNameForm, "The name of the rule in logs and metrics; unique."),
                                "\"api\"");
   rule_name.required = true;
+  Key hash_key = text<parse_hash_key, &RuleDraft::rule, &Rule::hash_key>(
+      "hash_key", R"("client", "header:NAME" or "cookie:NAME")",
+      "What `policy = \"consistent-hash\"` keeps together: requests from one address, with one value of a header, or "
+      "of "
+      "a cookie. Requests without it go anywhere. The address is that of the connection, or of the PROXY protocol.");
+  hash_key.fallback = std::string_view("client");
+  hash_key.pattern = "^(client|header:.+|cookie:.+)$";
+  hash_key.example = "\"cookie:session\"";
   Key rule_intent = text<parse_intent, &RuleDraft::intent>(
       "intent", kIntentForm,
       "The class of the rule's traffic. Policies with an intent weight prefer upstreams of the same intent.");
   rule_intent.absent = "no intent: every upstream is as good";
   rule_intent.example = "\"realtime\"";
-  rule.keys = {rule_name, policy_key(), rule_intent};
+  rule.keys = {
+      rule_name, policy_key(), hash_key,
+      integer<&RuleDraft::rule, &Rule::slow_start>(
+          "slow_start_ms", 10'000, kOptionalTimeout, "ms",
+          "An upstream that comes back, or joins while DAO runs, begins with a tenth of its weight and has all "
+          "of it after this time. 0 = at once."),
+      rule_intent};
   const std::vector<Key> more_keys = filter_keys();
   rule.keys.insert(rule.keys.end(), more_keys.begin(), more_keys.end());
   rule.tables = {match_table(), proxy, upstreams};

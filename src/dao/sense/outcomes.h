@@ -47,6 +47,7 @@ constexpr Outcome outcome_of(const Error& error) {
     case ErrorKind::timeout_body:
     case ErrorKind::timeout_write:
     case ErrorKind::timeout_total:
+    case ErrorKind::silent:
       return Outcome::timeout;
     case ErrorKind::none:
     case ErrorKind::cancelled:

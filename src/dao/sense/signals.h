@@ -17,6 +17,8 @@ namespace dao::sense {
 
 class UpstreamSignals {
  public:
+  static constexpr Nanoseconds kPeakDecay = std::chrono::seconds(10);
+
   // An attempt was sent and waits for its answer's head.
   void sent(Instant now) {
     ++waiting_;
@@ -48,6 +50,9 @@ class UpstreamSignals {
     const double sum = time_sum_ + std::max(0.0, waited);
     return weight_ > 1 ? sum / weight_ : sum;
   }
+  // Peak EWMA of the time to answer: jumps up to a slower answer at once and comes down to faster ones, or to 0 where
+  // none come, with a time constant of kPeakDecay. 0 before the first answer.
+  [[nodiscard]] double peak_seconds(Instant now) const { return peak_ * decay(now); }
   // Standard deviation over mean, of the answers; 1 (as of exponential times) while there are few.
   [[nodiscard]] double spread() const {
     if (weight_ < 4 || time_sum_ <= 0) return 1;
@@ -91,12 +96,16 @@ class UpstreamSignals {
     --waiting_;
     waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds_at(sent_at);
   }
+  [[nodiscard]] double decay(Instant now) const {
+    return std::exp(-seconds_of(now - last_added_) / std::chrono::duration<double>(kPeakDecay).count());
+  }
   void add(double took, Instant now, bool failed) {
     silent_ = false;
     last_seconds_ = took;
     last_failed_ = failed;
     // Failing fast is no merit.
     if (failed && weight_ > 0) took = std::max(took, time_sum_ / std::max(1.0, weight_));
+    peak_ = took > peak_ ? took : took + (peak_ - took) * decay(now);
     const double keep = kKeep / (1 + seconds_of(now - last_added_) / kFadeSeconds);
     last_added_ = now;
     time_sum_ = time_sum_ * keep + took;
@@ -107,6 +116,7 @@ class UpstreamSignals {
 
   std::int64_t waiting_ = 0;
   double waiting_since_sum_ = 0;  // of their instants, in seconds
+  double peak_ = 0;
   double time_sum_ = 0;
   double square_sum_ = 0;
   double weight_ = 0;

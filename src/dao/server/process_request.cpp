@@ -13,6 +13,7 @@
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
 #include "dao/server/grpc.h"
+#include "dao/server/hash_key.h"
 #include "dao/server/intent.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
@@ -92,12 +93,14 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  // `selection`: which of them the filters of the route leave, and which they want first.
-  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, flow::Selection selection)
+  // `selection`: which of them the filters of the route leave, and which they want first; `key`: as in align::Choosing.
+  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, std::uint64_t key,
+             flow::Selection selection)
       : worker_(worker),
         number_(route_number),
         route_(worker.routes[route_number]),
         intent_(intent),
+        key_(key),
         selection_(selection) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
@@ -108,15 +111,18 @@ class Candidates {
   Result<std::uint32_t> next() {
     // Only while the policy looks: other requests of this worker use the same list.
     exclude(true);
+    const Instant now = worker_.loop.now();
     align::Choosing choosing{.candidates = route_.candidates,
                              .in_flight = worker_.in_flight,
                              .admission = worker_.admission,
                              .signals = worker_.signals,
                              .view = *worker_.view,
                              .route = number_,
-                             .now = worker_.loop.now(),
+                             .now = now,
                              .random = worker_.random,
-                             .intent = intent_};
+                             .intent = intent_,
+                             .key = key_,
+                             .slow_start = route_.slow_start.at(now, *worker_.view, route_.candidates)};
     std::optional<std::size_t> choice;
     if (!fails_open_) choice = choose_admitted(choosing);
     if (!choice && (fails_open_ || tried_count_ == 0)) {
@@ -156,13 +162,19 @@ class Candidates {
     }
   }
   // Others may take the last token of a trial between the look and the choice.
-  std::optional<std::size_t> choose_admitted(const align::Choosing& choosing) {
+  std::optional<std::size_t> choose_admitted(align::Choosing& choosing) {
     if (selection_.preferred && choosing.usable(*selection_.preferred) &&
         worker_.admission.enter(route_.candidates[*selection_.preferred].upstream)) {
       return selection_.preferred;
     }
     for (;;) {
-      const std::optional<std::size_t> choice = route_.policy->choose(choosing);
+      std::optional<std::size_t> choice;
+      if (route_.prefers_near) {
+        choosing.only_near = true;
+        choice = route_.policy->choose(choosing);
+        choosing.only_near = false;
+      }
+      if (!choice) choice = route_.policy->choose(choosing);
       if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
     }
   }
@@ -178,6 +190,7 @@ class Candidates {
   std::uint32_t number_;
   Route& route_;
   std::uint64_t intent_;
+  std::uint64_t key_;
   const flow::Selection selection_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
@@ -374,7 +387,10 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number, intent, selection);
+  const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
+  const std::uint64_t key =
+      hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, exchange.peer().bytes()) : 0;
+  Candidates candidates(worker, *route_number, intent, key, selection);
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -427,6 +443,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       worker.in_flight.leave(*choice);
     }
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
+    if (outcome.error.kind == ErrorKind::silent) worker.report_for (*choice)(sense::Outcome::timeout);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, *client, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -910,6 +911,55 @@ TEST_F(ProcessRequestTest, AnUpstreamWithoutAddressIsPassedOver) {
   path->state.pools[0]->set_addresses({});
   path->state.resolution_errors[0] = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
   EXPECT_THAT(ask(with_length("POST", "hello")), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(ProcessRequestTest, UpstreamsOfDaosOwnZoneComeFirst) {
+  std::string toml = "[server]\nzone = \"a\"\n[[routes.rule]]\nname = \"main\"\n";
+  for (const char* number : {"1", "2", "3"}) {
+    toml += "[[routes.rule.upstreams]]\nname = \"u" + std::string{number} + "\"\nurl = \"http://192.0.2." + number +
+            ":80\"\nzone = \"" + (*number == '2' ? "a" : "b") + "\"\n";
+  }
+  start_with(toml);
+  for (int i = 0; i < 6; ++i) EXPECT_THAT(ask(kGet), HasSubstr("200 OK"));
+  EXPECT_EQ(u(2).heads.size(), 6U);
+  path->admission.set_gate(1, sense::Gate::closed);
+  for (int i = 0; i < 6; ++i) EXPECT_THAT(ask(kGet), HasSubstr("200 OK"));
+  EXPECT_EQ(u(1).heads.size(), 3U);
+  EXPECT_EQ(u(2).heads.size(), 6U);
+  EXPECT_EQ(u(3).heads.size(), 3U);
+}
+
+TEST_F(ProcessRequestTest, ARetryLeavesTheZoneWhenNobodyIsLeftThere) {
+  start_with(
+      "[server]\nzone = \"a\"\n[[routes.rule]]\nname = \"main\"\n"
+      "[[routes.rule.upstreams]]\nname = \"u1\"\nurl = \"http://192.0.2.1:80\"\n"
+      "[[routes.rule.upstreams]]\nname = \"u2\"\nurl = \"http://192.0.2.2:80\"\nzone = \"a\"\n");
+  reach(2, upstream::Reach::refuses);
+  EXPECT_THAT(ask(kGet), HasSubstr("200 OK"));
+  EXPECT_EQ(u(1).heads.size(), 1U);
+}
+
+TEST_F(ProcessRequestTest, AKeyStaysWithItsUpstream) {
+  std::string toml = "[[routes.rule]]\nname = \"main\"\npolicy = \"consistent-hash\"\nhash_key = \"header:X-User\"\n";
+  for (const char* number : {"1", "2", "3"}) {
+    toml += "[[routes.rule.upstreams]]\nname = \"u" + std::string{number} + "\"\nurl = \"http://192.0.2." + number +
+            ":80\"\n";
+  }
+  start_with(toml);
+  for (int user = 0; user < 20; ++user) {
+    connect();
+    const auto before = std::array{u(1).heads.size(), u(2).heads.size(), u(3).heads.size()};
+    const std::string text = request("GET", "X-User: " + std::to_string(user) + "\r\n");
+    for (int i = 0; i < 4; ++i) EXPECT_THAT(ask(text), HasSubstr("200 OK"));
+    int grown = 0;
+    for (int number = 1; number <= 3; ++number) {
+      const std::size_t more = u(number).heads.size() - before.at(static_cast<std::size_t>(number - 1));
+      EXPECT_TRUE(more == 0 || more == 4);
+      grown += more == 4 ? 1 : 0;
+    }
+    EXPECT_EQ(grown, 1);
+  }
+  for (int number = 1; number <= 3; ++number) EXPECT_GE(u(number).heads.size(), 4U);
 }
 
 TEST_F(ProcessRequestTest, ErrorsAreJsonForThoseWhoReadJson) {

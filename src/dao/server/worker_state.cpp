@@ -100,10 +100,17 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     route.policy = align::make_policy(rule.policy);
     route.filters = flow::Chain::compile(*config, routes.size(), *filters_shared);
     for (const config::RuleUpstream& upstream : rule.upstreams) {
-      route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index),
-                                  .weight = upstream.weight,
-                                  .intents = upstream.intents});
+      route.candidates.push_back(
+          {.upstream = static_cast<std::uint32_t>(upstream.index),
+           .weight = upstream.weight,
+           .intents = upstream.intents,
+           .near = !config->server.zone.empty() && config->upstreams[upstream.index].zone == config->server.zone,
+           .identity = align::stable_hash(config->upstreams[upstream.index].name)});
     }
+    route.policy->prepare(route.candidates);
+    const auto near = std::ranges::count_if(route.candidates, &align::Candidate::near);
+    route.prefers_near = near > 0 && static_cast<std::size_t>(near) < route.candidates.size();
+    route.slow_start = align::SlowStart(rule.slow_start);
     routes.push_back(std::move(route));
   }
 }

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "dao/align/policy.h"
+#include "dao/align/slow_start.h"
+#include "dao/align/stable_hash.h"
 #include "dao/base/random.h"
 #include "dao/config/config.h"
 #include "dao/flow/chain.h"
@@ -43,6 +45,8 @@ struct Route {
   std::unique_ptr<align::Policy> policy;
   std::vector<align::Candidate> candidates;
   std::unique_ptr<flow::Chain> filters;  // null: none
+  align::SlowStart slow_start;
+  bool prefers_near = false;  // some upstreams are in DAO's own zone, others are not
 };
 
 struct WorkerState {
