@@ -88,61 +88,6 @@ TEST(IntentGap, IsSmallestForTheSameIntent) {
   EXPECT_EQ(intent_gap(2, 4), 10);
 }
 
-TEST(Resonant, PrefersTheUpstreamsOfTheRequestsIntent) {
-  const auto policy = make_resonant({});
-  World world;
-  const std::vector<Candidate> candidates{{0, 1, true, 4}, {1, 1, true, 2}, {2, 1, true, 0}};
-  Choosing choosing = world.choosing(candidates);
-  choosing.intent = 2;
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(policy->choose(choosing), 1U);
-}
-
-TEST(Resonant, AvoidsWhatIsSlowOrFails) {
-  const auto policy = make_resonant({});
-  World world;
-  const auto answer = [&](std::size_t upstream, Nanoseconds after, bool failed) {
-    world.signals[upstream].sent(Instant{}, 1);
-    world.signals[upstream].answered(Instant{}, Instant{} + after, failed);
-  };
-  for (int i = 0; i < 100; ++i) {
-    answer(0, std::chrono::milliseconds(100), false);
-    answer(1, std::chrono::milliseconds(10), false);
-    answer(2, std::chrono::milliseconds(10), i % 3 == 0);
-  }
-  const std::vector<Candidate> candidates{{0, 1}, {1, 1}, {2, 1}};
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(policy->choose(world.choosing(candidates)), 1U);
-}
-
-TEST(Resonant, EqualOnesTakeTurns) {
-  const auto policy = make_resonant({});
-  const auto chosen = choices(*policy, {{0, 1}, {1, 1}, {2, 1}}, 300);
-  EXPECT_EQ(chosen, (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
-}
-
-TEST(Resonant, ShowsTermsThatAddUpToTheScore) {
-  const config::ResonantWeights weights{.load = 0.5, .intent = 0.2, .tempo = 0.3};
-  const auto policy = make_resonant(weights);
-  World world;
-  world.in_flight.enter(1);
-  world.view.upstreams.resize(8);
-  world.view.upstreams[1].tempo_spikiness = 2;
-  const std::vector<Candidate> candidates{{0, 1}, {1, 2, true, 4}};
-  Choosing choosing = world.choosing(candidates);
-  choosing.intent = 2;
-  std::vector<Explained> explained;
-  policy->explain(choosing, explained);
-  ASSERT_EQ(explained.size(), 2U);
-  for (const Explained& one : explained) {
-    EXPECT_DOUBLE_EQ(one.score, weights.load * one.load_resonance + weights.intent * one.intent_gap +
-                                    weights.tempo * one.tempo_spikiness);
-    EXPECT_GE(one.load_resonance, 0);
-    EXPECT_LE(one.load_resonance, 10);
-  }
-  EXPECT_TRUE(explained[0].chosen);
-  EXPECT_GT(explained[1].queue, explained[0].queue);
-  EXPECT_EQ(explained[1].tempo_spikiness, 2);
-}
-
 TEST(EveryPolicy, ExplainsTheChoiceItThenMakes) {
   for (const auto kind : kEveryPolicy) {
     const auto policy = make_policy({.kind = kind});

@@ -139,6 +139,7 @@ struct RetryOn {
   bool connect_failure = false;  // nothing was sent: any method
   bool connection_lost = false;  // lost before any answer: idempotent methods
   bool status_5xx = false;       // safe methods
+  bool silence = false;          // the upstream answers nothing any more: safe methods
 };
 
 // The part of [proxy] that a rule may override.

@@ -31,6 +31,10 @@ constexpr std::array kRetryOn = {
     Named<bool RetryOn::*>{"connection-lost", &RetryOn::connection_lost,
                            "the connection was lost before any answer; idempotent methods"},
     Named<bool RetryOn::*>{"5xx", &RetryOn::status_5xx, "the answer was a 5xx; safe methods"},
+    Named<bool RetryOn::*>{
+        "silence", &RetryOn::silence,
+        "the upstream has become silent: of several requests that wait there none is answered, though "
+        "by its usual times a dozen would have been, and others answer; safe methods"},
 };
 constexpr std::array kAccessLogFormats = {
     Named<AccessLogFormat>{"json", AccessLogFormat::json, "one JSON object per line"},
@@ -315,7 +319,7 @@ std::vector<Key> proxy_settings_keys() {
           "retries", 1, {0, 2}, "",
           "How often a failed request is tried again, each time on another upstream of the rule."),
       switches<kRetryOn, Path..., &ProxySettings::retry_on>(
-          "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx"},
+          "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx", "silence"},
           "What is tried again; never after a byte of the response was forwarded. An empty list = nothing."),
       integer<Path..., &ProxySettings::websocket_idle_timeout>("websocket_idle_timeout_ms", 300'000, kOptionalTimeout,
                                                                "ms",

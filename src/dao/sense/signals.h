@@ -54,6 +54,22 @@ class UpstreamSignals {
     const double mean = time_sum_ / weight_;
     return std::sqrt(std::max(0.0, square_sum_ / weight_ - mean * mean)) / mean;
   }
+  // The same of those alone that have ended.
+  [[nodiscard]] double ended_mean_seconds() const { return weight_ > 1 ? time_sum_ / weight_ : 0; }
+  // When the last one ended.
+  [[nodiscard]] Instant last_ended() const { return last_added_; }
+  // How many answers would have been expected since the last one, by the usual times, from those that wait; of
+  // exponential times the chance of this silence is e to the power of minus that. 0 while little is known.
+  [[nodiscard]] double answers_missed(Instant now) const {
+    const double mean = ended_mean_seconds();
+    if (waiting_ == 0 || weight_ < 8 || mean <= 0) return 0;
+    const double waiting = static_cast<double>(waiting_);
+    const double waited = waiting * seconds_at(now) - waiting_since_sum_;
+    return std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
+  }
+  // It was found to answer nothing, and nothing has ended there since.
+  void found_silent() { silent_ = true; }
+  [[nodiscard]] bool silent() const { return silent_; }
   // Share of the attempts that failed, 0..1, cautious while there are few (as if two more had gone well).
   [[nodiscard]] double error_rate() const { return errors_ / (weight_ + 2); }
   [[nodiscard]] Instant last_sent() const { return last_sent_; }
@@ -76,6 +92,7 @@ class UpstreamSignals {
     waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds_at(sent_at);
   }
   void add(double took, Instant now, bool failed) {
+    silent_ = false;
     last_seconds_ = took;
     last_failed_ = failed;
     // Failing fast is no merit.
@@ -96,6 +113,7 @@ class UpstreamSignals {
   double errors_ = 0;
   double last_seconds_ = 0;
   bool last_failed_ = false;
+  bool silent_ = false;
   Instant last_sent_{};
   Instant last_added_{};
 };

@@ -14,6 +14,7 @@
 #include "dao/server/intent.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
+#include "dao/server/silence_watch.h"
 #include "dao/server/tunnel.h"
 #include "dao/upstream/attempt.h"
 
@@ -166,6 +167,8 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
         return sense::RetryReason::connection_lost;
       }
       break;
+    case ErrorKind::silent:
+      return sense::RetryReason::silence;
     default:
       break;
   }
@@ -175,8 +178,8 @@ std::optional<sense::RetryReason> retry_reason(const upstream::AttemptOutcome& o
 // What really happened when the waits were called off.
 Error explain_cancellation(Error error, bool held_back, const rt::Cancel& cancel) {
   if (!cancel.requested() || (error.kind != ErrorKind::cancelled && !held_back)) return error;
-  if (cancel.why() == ErrorKind::timeout_total) {
-    return {.origin = Origin::backend, .kind = ErrorKind::timeout_total, .sent = error.sent};
+  if (cancel.why() == ErrorKind::timeout_total || cancel.why() == ErrorKind::silent) {
+    return {.origin = Origin::backend, .kind = cancel.why(), .sent = error.sent};
   }
   return {.origin = Origin::client, .kind = cancel.why(), .sent = error.sent, .detail = "the client went away"};
 }
@@ -309,15 +312,19 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     }
     const bool elsewhere = retries < settings.retries && candidates.another_left();
     const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
-    const bool not_5xx = elsewhere && settings.retry_on.status_5xx && http::is_safe(request.method) && first.last;
+    const bool replayable = elsewhere && http::is_safe(request.method) && first.last;
+    const bool not_5xx = replayable && settings.retry_on.status_5xx;
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
       request.add("Host", worker.host_fields[*choice], http::FieldId::host);
     }
     upstream::AttemptOutcome outcome;
+    rt::Cancel attempt_cancel(&cancel);
     if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
       outcome.error = *worker.resolution_errors[*choice];
     } else {
       worker.in_flight.enter(*choice);
+      SilenceWatch silence(worker, exchange, worker.routes[*route_number], *choice, attempt_cancel);
+      if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,
                                            .exchange = exchange,
                                            .first = first,
@@ -328,7 +335,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .forwarding = worker.forwarding,
                                            .date = worker.date.at(worker.loop.wall_now()),
                                            .base_path = worker.config->upstreams[*choice].url.base_path,
-                                           .cancel = cancel,
+                                           .client_gone = cancel,
+                                           .cancel = attempt_cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
                                            .signals = &worker.signals[*choice]},
@@ -342,7 +350,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       }
       worker.in_flight.leave(*choice);
     }
-    outcome.error = explain_cancellation(outcome.error, outcome.held_back, cancel);
+    outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, exchange, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;
