@@ -105,7 +105,7 @@ TEST(Arrivals, PoissonHasItsMeanAndVariance) {
 TEST(Arrivals, ConstantComesEvenly) {
   const auto per_second = counts(
       with_arrivals({.kind = ArrivalKind::constant, .rate = 100, .load = {}, .trace_path = {}, .trace = {}}), 50);
-  EXPECT_LE(std::ranges::max(per_second) - std::ranges::min(per_second), 1);
+  EXPECT_LE(std::ranges::max(per_second) - std::ranges::min(per_second), 2) << "one more or less at each end";
 }
 
 TEST(Arrivals, BurstsKeepTheMeanRate) {

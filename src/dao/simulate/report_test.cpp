@@ -92,7 +92,7 @@ TEST(Report, TheTableNamesWhatFailed) {
 
 TEST(Report, TheJsonHasEveryFigureAndNoWallTime) {
   const Scenario scenario = expecting(of_resonant(0.05, "round-robin"));
-  std::vector<Run> runs = kRuns;
+  std::vector<simulate::Run> runs = kRuns;
   const std::string text = render_json(scenario, runs, check(scenario, runs));
   runs[0].wall_seconds = 99;
   EXPECT_EQ(text, render_json(scenario, runs, check(scenario, runs)));

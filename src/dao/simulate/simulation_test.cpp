@@ -19,7 +19,7 @@ Scenario scenario_of(std::string_view text) {
 Figures figures_of(const Scenario& scenario, std::string_view policy) {
   const auto run = simulate(scenario, policy);
   EXPECT_TRUE(run) << (run ? "" : run.error());
-  return run.value_or(Run{}).figures;
+  return run.value_or(simulate::Run{}).figures;
 }
 
 std::string four_backends(std::string_view more, double seconds = 20) {
@@ -80,7 +80,7 @@ TEST(Simulation, GivesTheSameFiguresForTheSameSeed) {
                                                   "on_seconds = 1\noff_seconds = 5\nrandom = true\n",
                                                   10));
     scenario.seed = seed;
-    std::vector<Run> runs;
+    std::vector<simulate::Run> runs;
     for (const char* policy : {"random", "least-connections", "resonant"}) runs.push_back(*simulate(scenario, policy));
     return render_json(scenario, runs, {});
   };
@@ -139,12 +139,22 @@ TEST(Simulation, FailingFastIsSeenInTheFigures) {
 
 TEST(Simulation, WhatHangsIsAnsweredByTheTimeout) {
   const Scenario scenario = scenario_of(
-      "first_byte_timeout_ms = 300\n" +
+      "retries = 0\nfirst_byte_timeout_ms = 300\n" +
       four_backends("[[faults]]\neffect = \"hang\"\nbackends = [\"sick\"]\nfrom_seconds = 5\nto_seconds = 7\n"));
   const Figures figures = figures_of(scenario, "round-robin");
   EXPECT_DOUBLE_EQ(figures.max_ms, 300);
   EXPECT_GT(figures.errors, 500);
   EXPECT_LT(figures.errors, 1100) << "it answers again when the hang is over";
+}
+
+TEST(Simulation, ASilentBackendIsLeftForAnother) {
+  const std::string hang =
+      four_backends("[[faults]]\neffect = \"hang\"\nbackends = [\"sick\"]\nfrom_seconds = 5\nto_seconds = 7\n");
+  const Figures with = figures_of(scenario_of("first_byte_timeout_ms = 1000\n" + hang), "least-connections");
+  const Figures without =
+      figures_of(scenario_of("retries = 0\nfirst_byte_timeout_ms = 1000\n" + hang), "least-connections");
+  EXPECT_GT(with.retries, 0);
+  EXPECT_LT(with.errors, without.errors);
 }
 
 TEST(Simulation, ClientsGoAway) {
@@ -206,7 +216,7 @@ TEST(Simulation, ResonantMeetsTheExpectationsOfShortenedScenarios) {
     auto scenario = load_scenario(std::string(source) + "/configs/scenarios/" + name + ".toml");
     ASSERT_TRUE(scenario) << name;
     scenario->seconds = 30;
-    std::vector<Run> runs;
+    std::vector<simulate::Run> runs;
     for (const char* policy : {"round-robin", "least-connections", "resonant"}) {
       runs.push_back(*simulate(*scenario, policy));
     }
