@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build test interop bench bench-adaptive campaign-presence soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ run: build ## build, then serve the demo: DAO before three upstreams, with live 
 	@$(BUILD)/bin/dao demo
 
 demo: run
+
+simulate: ## every scenario of configs/scenarios in virtual time; fails if an expectation is not met
+	@scripts/install-deps build
+	@scripts/build $(PRESET) dao
+	@$(BUILD)/bin/dao simulate $(SIMULATE_ARGS) configs/scenarios/*.toml
 
 test: ## build and run everything a change must pass (unit, behaviour, generated docs, format)
 	@scripts/install-deps build test

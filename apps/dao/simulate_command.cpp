@@ -62,8 +62,11 @@ int run(const std::string& path, const SimulateOptions& options) {
   std::cout << (options.json ? simulate::render_json(*scenario, runs, verdicts)
                              : simulate::render_table(*scenario, runs, verdicts))
             << std::flush;
-  const bool failed = std::ranges::any_of(
-      verdicts, [](const simulate::Verdict& one) { return one.outcome == simulate::Verdict::Outcome::failed; });
+  // Who asks for some policies only does not want to hear that the others did not run.
+  const bool failed = std::ranges::any_of(verdicts, [&](const simulate::Verdict& verdict) {
+    return verdict.outcome == simulate::Verdict::Outcome::failed ||
+           (verdict.outcome == simulate::Verdict::Outcome::not_run && options.policies.empty());
+  });
   return failed ? kFailed : 0;
 }
 

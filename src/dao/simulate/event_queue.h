@@ -12,7 +12,7 @@ namespace dao::simulate {
 using Time = std::uint64_t;  // nanoseconds since the start
 inline constexpr Time kEndOfTime = ~Time{0};
 
-enum class EventKind : std::uint8_t { served, failed_fast, refused, reset, fault, mind };
+enum class EventKind : std::uint8_t { served, failed_fast, refused, reset, look, fault, mind };
 
 struct Event {
   Time time = 0;

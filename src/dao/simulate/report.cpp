@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "dao/config/policies.h"
+
 namespace dao::simulate {
 
 namespace {
@@ -16,6 +18,13 @@ double value_of(const Run& run, std::string_view figure) {
 const Run* find_run(std::span<const Run> runs, std::string_view policy) {
   const auto found = std::ranges::find(runs, policy, &Run::policy);
   return found == runs.end() ? nullptr : &*found;
+}
+
+// Presets of one policy do not compete with each other.
+bool same_kind(std::string_view one, std::string_view other) {
+  const auto first = config::find_policy(one, {});
+  const auto second = config::find_policy(other, {});
+  return one == other || (first && second && first->kind == second->kind);
 }
 
 void judge(Verdict& verdict, std::span<const Run> runs) {
@@ -30,7 +39,7 @@ void judge(Verdict& verdict, std::span<const Run> runs) {
       reference = find_run(runs, expected.relative_to);
     } else {
       for (const Run& other : runs) {
-        if (other.policy == verdict.policy) continue;
+        if (same_kind(other.policy, verdict.policy)) continue;
         if (reference == nullptr || value_of(other, expected.figure) < value_of(*reference, expected.figure)) {
           reference = &other;
         }

@@ -14,6 +14,7 @@
 #include "dao/config/document.h"
 #include "dao/config/match_values.h"
 #include "dao/config/nearest.h"
+#include "dao/config/policies.h"
 #include "dao/config/problem.h"
 #include "dao/simulate/figures.h"
 #include "dao/simulate/table_reader.h"
@@ -170,11 +171,22 @@ void read_fault(TableReader& table, const std::vector<Backend>& backends, std::v
   faults.push_back(std::move(fault));
 }
 
+// Reports a name that is no policy's. `key` is where it stands.
+void check_policy(TableReader& table, std::string_view key, std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const config::BuiltInPolicy& policy : config::built_in_policies()) names.push_back(policy.name);
+  if (std::ranges::find(names, name) != names.end()) return;
+  table.report(key, "no policy is called " + config::in_quotes(name), {},
+               std::string(config::nearest(name, names).value_or(std::string_view{})));
+}
+
 void read_expectation(TableReader& table, std::vector<Expectation>& expectations) {
   Expectation expectation;
   expectation.line = table.line();
   if (!table.text("policy", expectation.policy) && !table.has("policy")) {
     table.report("policy", "\"policy\" is missing", "the name of a policy, or \"*\"");
+  } else if (!expectation.policy.empty() && expectation.policy != "*") {
+    check_policy(table, "policy", expectation.policy);
   }
   if (table.text("figure", expectation.figure)) {
     std::vector<std::string_view> names;
@@ -223,6 +235,7 @@ Scenario read_scenario(const config::Node& root, config::Findings& findings) {
   table.integer("keys", scenario.keys, 1, kMostRequests);
   table.milliseconds("mind_step_ms", scenario.mind_step, {.least = 1});
   table.texts("policies", scenario.policies);
+  for (const std::string& policy : scenario.policies) check_policy(table, "policies", policy);
   if (auto arrivals = table.table("arrivals")) {
     read_arrivals(*arrivals, scenario.arrivals);
     const bool trace = scenario.arrivals.kind == ArrivalKind::trace;

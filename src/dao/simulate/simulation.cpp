@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "dao/sense/silence.h"
 #include "dao/simulate/arrivals.h"
 #include "dao/simulate/collector.h"
 #include "dao/simulate/due_line.h"
@@ -72,6 +73,7 @@ class Simulation {
   void answer(std::uint32_t index, std::uint16_t status);
   void fail(std::uint32_t index, ErrorKind kind);
   void time_out(std::uint32_t index);
+  void look_for_silence(std::uint32_t index);
   void give_up(std::uint32_t index);
   void end_attempt(Request& request, std::uint16_t status, ErrorKind error);
   void retry_or_finish(std::uint32_t index, bool retryable, sense::RetryReason reason, std::uint16_t status);
@@ -227,6 +229,13 @@ void Simulation::dispatch(std::uint32_t index) {
   worker.signals[backend].sent(instant(now_));
   collector_.attempt(now_, backend, request.tries > 1);
   timeouts_.add(now_ + timeout_, index, request.attempt);
+  if (request.may_retry && settings_.retry_on.silence) {
+    const Nanoseconds patience = sense::first_look(worker.signals[backend]);
+    if (patience > Nanoseconds::zero()) {
+      events_.add(
+          {.time = now_ + to_time(patience), .serial = request.attempt, .subject = index, .kind = EventKind::look});
+    }
+  }
   visit(backend, {.serial = request.attempt, .request = index});
 }
 
@@ -364,6 +373,9 @@ void Simulation::handle(const Event& event) {
     case EventKind::reset:
       if (is_current(event.subject, event.serial)) fail(event.subject, ErrorKind::reset);
       break;
+    case EventKind::look:
+      if (is_current(event.subject, event.serial)) look_for_silence(event.subject);
+      break;
     case EventKind::fault:
       change_condition(event.subject);
       break;
@@ -399,10 +411,17 @@ void Simulation::answer(std::uint32_t index, std::uint16_t status) {
 
 void Simulation::fail(std::uint32_t index, ErrorKind kind) {
   Request& request = requests_[index];
-  worker_of(request).signals[backend_of(request)].failed(instant(request.sent), instant(now_));
+  sense::UpstreamSignals& signals = worker_of(request).signals[backend_of(request)];
+  if (kind == ErrorKind::silent) {  // DAO calls it off
+    signals.cancelled(instant(request.sent), instant(now_));
+  } else {
+    signals.failed(instant(request.sent), instant(now_));
+  }
   end_attempt(request, 0, kind);
   constexpr std::uint16_t kBadGateway = 502;
-  if (kind == ErrorKind::refused) {
+  if (kind == ErrorKind::silent) {
+    retry_or_finish(index, settings_.retry_on.silence, sense::RetryReason::silence, kBadGateway);
+  } else if (kind == ErrorKind::refused) {
     retry_or_finish(index, settings_.retry_on.connect_failure, sense::RetryReason::connect_failure, kBadGateway);
   } else {
     retry_or_finish(index, settings_.retry_on.connection_lost, sense::RetryReason::connection_lost, kBadGateway);
@@ -415,6 +434,27 @@ void Simulation::time_out(std::uint32_t index) {
   end_attempt(request, 0, ErrorKind::timeout_head);
   constexpr std::uint16_t kGatewayTimeout = 504;
   finish(index, kGatewayTimeout);
+}
+
+// As server/silence_watch.cpp.
+void Simulation::look_for_silence(std::uint32_t index) {
+  const Request& request = requests_[index];
+  const std::uint32_t backend = backend_of(request);
+  std::vector<sense::UpstreamSignals>& signals = worker_of(request).signals;
+  const Instant silent_since = signals[backend].last_ended();
+  bool others_answer = false;
+  for (std::size_t i = 0; i < signals.size(); ++i) {
+    others_answer = others_answer || (i != backend && signals[i].last_ended() > silent_since);
+  }
+  if (others_answer && sense::is_silent(signals[backend], instant(now_))) {
+    signals[backend].found_silent();
+    fail(index, ErrorKind::silent);
+    return;
+  }
+  events_.add({.time = now_ + to_time(sense::next_look(Nanoseconds(static_cast<std::int64_t>(now_ - request.sent)))),
+               .serial = request.attempt,
+               .subject = index,
+               .kind = EventKind::look});
 }
 
 void Simulation::give_up(std::uint32_t index) {
