@@ -17,6 +17,7 @@ namespace dao::config {
 // that it needs no escaping in logs, metrics and response fields.
 [[nodiscard]] Parsed<std::string> parse_name(std::string_view text);
 [[nodiscard]] Parsed<std::string> parse_token(std::string_view text);
+[[nodiscard]] Parsed<std::string> parse_file_path(std::string_view text);
 // "", "-" or the path of a file.
 [[nodiscard]] Parsed<std::string> parse_log_path(std::string_view text);
 

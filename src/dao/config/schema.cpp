@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "dao/config/address.h"
+#include "dao/config/admin_keys.h"
 #include "dao/config/draft.h"
 #include "dao/config/match_values.h"
 #include "dao/config/schema_rows.h"
@@ -501,7 +502,7 @@ Table build() {
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), routes};
+  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), admin_table(), routes};
   return root;
 }
 
@@ -517,6 +518,13 @@ std::string describe_text(const Key& key) {
 const Table& schema() {
   static const Table root = build();
   return root;
+}
+
+std::string_view name_of(Policy policy) {
+  for (const auto& named : kPolicies) {
+    if (named.value == policy) return named.name;
+  }
+  return {};
 }
 
 std::string describe_value(const Key& key) {

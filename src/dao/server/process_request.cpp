@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
+#include "dao/server/explain.h"
 #include "dao/server/grpc.h"
 #include "dao/server/local_answer.h"
 #include "dao/server/request_journal.h"
@@ -88,8 +90,9 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  Candidates(WorkerState& worker, std::uint32_t route_number)
-      : worker_(worker), number_(route_number), route_(worker.routes[route_number]) {}
+  // `explain`: null, or to be told of each choice.
+  Candidates(WorkerState& worker, std::uint32_t route_number, ExplainHeader* explain)
+      : worker_(worker), number_(route_number), route_(worker.routes[route_number]), explain_(explain) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() {
@@ -108,9 +111,11 @@ class Candidates {
                              .route = number_,
                              .now = worker_.loop.now(),
                              .random = worker_.random};
+    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
     std::optional<std::size_t> choice = route_.policy->choose(choosing);
     if (!choice) {  // nobody is admitted: better the least bad one than none
       choosing.fail_open = true;
+      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
       choice = route_.policy->choose(choosing);
     }
     for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = true;
@@ -118,6 +123,7 @@ class Candidates {
       return std::unexpected(
           Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
     }
+    if (explain_ != nullptr) explain_->chose(*worker_.config, *choice);
     if (tried_count_ < tried_.size()) tried_[tried_count_++] = *choice;
     return route_.candidates[*choice].upstream;
   }
@@ -131,6 +137,7 @@ class Candidates {
   WorkerState& worker_;
   std::uint32_t number_;
   Route& route_;
+  ExplainHeader* explain_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -294,7 +301,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  Candidates candidates(worker, *route_number);
+  const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(worker, exchange);
+  Candidates candidates(worker, *route_number, explain.get());
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -328,7 +336,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
                                            .signals = &worker.signals[*choice],
-                                           .in_flight = worker.in_flight.count(*choice)},
+                                           .in_flight = worker.in_flight.count(*choice),
+                                           .explanation = explain ? std::string_view{explain->text()} : ""},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
@@ -362,7 +371,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   }
 
   journal.failed(failure);
-  auto answering = answer_error(worker, exchange, response.head(), failure);
+  auto answering = answer_error(worker, exchange, response.head(), failure,
+                                explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

@@ -42,6 +42,7 @@ struct AttemptInput {
   bool grpc = false;   // look for the status of a gRPC call
   sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
   std::int64_t in_flight = 0;                 // of the upstream, with this one; for the signals
+  std::string_view explanation = {};          // goes to the client as x-dao-explain; empty: nothing does
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.
