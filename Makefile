@@ -7,10 +7,10 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build test interop bench soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build test interop bench bench-adaptive campaign-presence soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install what building and testing needs (apt-get; asks for nothing)
 	@scripts/install-deps build test
@@ -44,6 +44,16 @@ bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
 	@scripts/install-deps build bench
 	@scripts/build release dao dao-upstream dao_load bench_backend ws_echo tls_load
 	@/usr/bin/python3 bench/run.py $(BENCH_ARGS)
+
+bench-adaptive: ## DAO beside HAProxy, nginx and Caddy when one of four servers misbehaves
+	@scripts/install-deps build bench
+	@scripts/build release dao dao-upstream dao_load
+	@/usr/bin/python3 bench/adaptive/run.py $(BENCH_ARGS)
+
+campaign-presence: ## randomised faults of upstreams; every presence verdict scored against the truth
+	@scripts/install-deps build test
+	@scripts/build release dao dao-upstream dao_load
+	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build

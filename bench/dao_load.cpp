@@ -11,18 +11,19 @@
 #include <iterator>
 #include <map>
 
+#include "arrivals.h"
 #include "histogram.h"
 #include "load_options.h"
 #include "message_reader.h"
 #include "process_cpu.h"
 #include "sockets.h"
+#include "timeline.h"
 
 namespace dao::bench {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kStalledAfter = 2 * kSecond;  // a request this old at the end of the run is an error
-constexpr std::int64_t kDrain = 2 * kSecond;         // open mode: the last answers may take this long
 constexpr std::int64_t kIdleDeadline = 60 * kSecond;
 constexpr std::size_t kIdleAtOnce = 64;  // idle mode: connections being opened at a time
 constexpr unsigned kSources = 8;         // loopback source addresses, so that ports do not run short
@@ -46,7 +47,8 @@ struct Connection {
 
 class Load {
  public:
-  explicit Load(Options options) : options_(std::move(options)), connections_(options_.connections) {
+  explicit Load(Options options)
+      : options_(std::move(options)), connections_(options_.connections), timeline_(options_.timeline) {
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     for (const auto& target : options_.targets) {
       const bool post = options_.post_bytes > 0;
@@ -70,6 +72,7 @@ class Load {
         run_closed();
         break;
       case Mode::kOpen:
+      case Mode::kPoisson:
         run_open();
         break;
       case Mode::kIdle:
@@ -95,14 +98,12 @@ class Load {
   void run_open() {
     prctl(PR_SET_TIMERSLACK, 1UL);
     for (auto& connection : connections_) free_.push_back(&connection);
-    const double gap = 1e9 / options_.rate;
-    std::uint64_t next = 0;
-    for (auto now = now_ns(); now < window_end_ + kDrain; now = now_ns()) {
+    Arrivals arrivals(options_.rate, options_.mode == Mode::kPoisson, options_.seed);
+    const std::int64_t give_up = window_end_ + static_cast<std::int64_t>(options_.drain_seconds * 1e9);
+    std::int64_t due = start_ + arrivals.next();
+    for (auto now = now_ns(); now < give_up; now = now_ns()) {
       mark_window(now);
-      std::int64_t due = 0;
-      for (;; ++next) {
-        due = start_ + static_cast<std::int64_t>(static_cast<double>(next) * gap);
-        if (due > now || due >= window_end_) break;
+      for (; due <= now && due < window_end_; due = start_ + arrivals.next()) {
         if (free_.empty()) {
           backlog_.push_back(due);
         } else {
@@ -248,6 +249,7 @@ class Load {
   void complete(Connection& connection) {
     const auto now = now_ns();
     ++total_;
+    timeline_.record(connection.started, now - connection.started, connection.reader.status());
     if (in_window(connection, now)) {
       latency_.record(static_cast<std::uint64_t>(now - connection.started));
       ++requests_measured_;
@@ -265,7 +267,7 @@ class Load {
 
   // Closed mode counts what is completed inside the window, open mode what was to be sent inside it.
   [[nodiscard]] bool in_window(const Connection& connection, std::int64_t now) const {
-    if (options_.mode == Mode::kOpen) return connection.started >= window_start_ && connection.started < window_end_;
+    if (is_open(options_.mode)) return connection.started >= window_start_ && connection.started < window_end_;
     return options_.mode == Mode::kIdle || (window_start_taken_ != 0 && window_end_taken_ == 0 && now < window_end_);
   }
 
@@ -277,6 +279,7 @@ class Load {
         if (now < window_end_) begin(connection, now);
         break;
       case Mode::kOpen:
+      case Mode::kPoisson:
         if (backlog_.empty()) {
           free_.push_back(&connection);
         } else {
@@ -307,6 +310,7 @@ class Load {
 
   void broken(Connection& connection, std::string_view why) {
     ++errors_;
+    if (connection.busy) timeline_.record(connection.started, now_ns() - connection.started, Timeline::kBroken);
     const auto found = reasons_.find(why);
     ++(found == reasons_.end() ? reasons_[std::string(why)] : found->second);
     shut(connection);
@@ -317,10 +321,14 @@ class Load {
   void count_unfinished() {
     const auto now = now_ns();
     unfinished_ = backlog_.size();
+    for (const std::int64_t due : backlog_) timeline_.record(due, now - due, Timeline::kUnanswered);
     for (const auto& connection : connections_) {
-      if (connection.busy && (options_.mode != Mode::kClosed || now - connection.started > kStalledAfter))
+      if (connection.busy && (options_.mode != Mode::kClosed || now - connection.started > kStalledAfter)) {
         ++unfinished_;
+        timeline_.record(connection.started, now - connection.started, Timeline::kUnanswered);
+      }
     }
+    timeline_.write();
   }
 
   void print_result() const {
@@ -369,6 +377,7 @@ class Load {
   std::array<std::uint64_t, 1000> statuses_{};
   std::map<std::string, std::uint64_t, std::less<>> reasons_;
   Histogram latency_;
+  Timeline timeline_;
   std::array<epoll_event, 256> events_{};
   std::array<char, 65536> buffer_{};
 };

@@ -9,7 +9,7 @@
 
 namespace dao::bench {
 
-enum class Mode : std::uint8_t { kClosed, kOpen, kIdle };
+enum class Mode : std::uint8_t { kClosed, kOpen, kPoisson, kIdle };
 
 struct Options {
   Mode mode = Mode::kClosed;
@@ -19,19 +19,38 @@ struct Options {
   std::size_t connections = 1;
   double seconds = 2;
   double warmup_seconds = 0.3;
-  double rate = 0;  // requests per second, open mode
+  double rate = 0;  // requests per second, open modes
+  std::uint64_t seed = 1;
+  double drain_seconds = 2;  // open modes: the last answers may take this long
+  std::string timeline;      // file for one line per request
   bool close = false;
   std::vector<int> watched;  // processes whose CPU time is measured over the same window
 };
 
 inline constexpr std::string_view kUsage =
-    R"(dao_load --to ADDRESS:PORT [--mode closed|open|idle] [--path TARGET]... [--post BYTES] [--connections N]
+    R"(dao_load --to ADDRESS:PORT [--mode closed|open|poisson|idle] [--path TARGET]... [--post BYTES] [--connections N]
          [--seconds S] [--warmup S] [--rate PER_SECOND] [--close] [--watch PID]...
+         [--seed N] [--drain S] [--timeline FILE]
   closed  each connection sends its next request when the answer to the last is complete
   open    requests leave at a fixed rate whatever the answers do; latency counts from the intended time
+  poisson the same at random times, exponential gaps by --seed, as from very many independent clients
   idle    one request on each connection, prints the result, holds them until end of input, prints how many were lost
-Prints one line of JSON. Latencies are in ns.
+Prints one line of JSON. Latencies are in ns. --timeline writes a line for each request of an open mode, in the order of
+completion: µs from CLOCK_MONOTONIC's zero to the intended time, latency in µs, status (0: broken, -1: no answer in time).
 )";
+
+// Requests leave when they are due, not when an answer has come.
+inline bool is_open(Mode mode) {
+  return mode == Mode::kOpen || mode == Mode::kPoisson;
+}
+
+inline Mode parse_mode(std::string_view text) {
+  if (text == "closed") return Mode::kClosed;
+  if (text == "open") return Mode::kOpen;
+  if (text == "poisson") return Mode::kPoisson;
+  if (text == "idle") return Mode::kIdle;
+  fail("--mode is closed, open, poisson or idle");
+}
 
 inline Options parse_options(int count, char** arguments) {
   Options options;
@@ -51,8 +70,7 @@ inline Options parse_options(int count, char** arguments) {
       options.to = parse_address(value);
       addressed = true;
     } else if (name == "--mode") {
-      if (value != "closed" && value != "open" && value != "idle") fail("--mode is closed, open or idle");
-      options.mode = value == "closed" ? Mode::kClosed : value == "open" ? Mode::kOpen : Mode::kIdle;
+      options.mode = parse_mode(value);
     } else if (name == "--path") {
       options.targets.emplace_back(value);
     } else if (name == "--post") {
@@ -65,6 +83,12 @@ inline Options parse_options(int count, char** arguments) {
       options.warmup_seconds = parse_number<double>(value);
     } else if (name == "--rate") {
       options.rate = parse_number<double>(value);
+    } else if (name == "--seed") {
+      options.seed = parse_number<std::uint64_t>(value);
+    } else if (name == "--drain") {
+      options.drain_seconds = parse_number<double>(value);
+    } else if (name == "--timeline") {
+      options.timeline = value;
     } else if (name == "--watch") {
       options.watched.push_back(parse_number<int>(value));
     } else {
@@ -73,7 +97,8 @@ inline Options parse_options(int count, char** arguments) {
   }
   if (!addressed) fail("--to ADDRESS:PORT is needed");
   if (options.connections == 0) fail("--connections is at least 1");
-  if (options.mode == Mode::kOpen && options.rate <= 0) fail("--mode open needs --rate");
+  if (is_open(options.mode) && options.rate <= 0) fail("an open mode needs --rate");
+  if (!is_open(options.mode) && !options.timeline.empty()) fail("--timeline is for the open modes");
   if (options.targets.empty()) options.targets.emplace_back("/small");
   return options;
 }

@@ -68,6 +68,12 @@ constexpr Parameter kParameters[] = {
      [](Behaviour& b, std::string_view v) { return parse(v, 0.0, kMaxMs, b.delay_ms); }},
     {"delay_exp_ms", "MS", "wait an exponential time of this mean, too",
      [](Behaviour& b, std::string_view v) { return parse(v, 0.0, kMaxMs, b.delay_exp_ms); }},
+    {"delay_factor", "0..1000", "both delays times this: one instance slower than the others",
+     [](Behaviour& b, std::string_view v) { return parse(v, 0.0, 1000.0, b.delay_factor); }},
+    {"cold_start_ms", "MS", "both delays are longer after the start, evenly less so until this time is over",
+     [](Behaviour& b, std::string_view v) { return parse(v, 0.0, kMaxMs, b.cold_start_ms); }},
+    {"cold_start_factor", "1..1000", "how much longer at first (default 10)",
+     [](Behaviour& b, std::string_view v) { return parse(v, 1.0, 1000.0, b.cold_start_factor); }},
     {"size", "BYTES", "of the body; lines of 64 bytes",
      [](Behaviour& b, std::string_view v) {
        std::uint64_t size = 0;
@@ -111,6 +117,8 @@ constexpr Parameter kParameters[] = {
      [](Behaviour& b, std::string_view v) { return parse(v, 0.0, 1.0, b.fail_rate); }},
     {"fail_status", "200..599", "default 500",
      [](Behaviour& b, std::string_view v) { return parse(v, 200U, 599U, b.fail_status); }},
+    {"fail_at_once", "0|1", "such an answer comes at once: no delay, no wait for a slot",
+     [](Behaviour& b, std::string_view v) { return parse_flag(v, b.fail_at_once); }},
     {"echo", "0|1", "the request's body comes back as it arrives (read while you send)",
      [](Behaviour& b, std::string_view v) { return parse_flag(v, b.echo); }},
     {"inspect", "0|1", "the answer is JSON: the request's head, body size, trailers; with echo=1 its first 64 KiB, too",

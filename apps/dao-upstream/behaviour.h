@@ -24,7 +24,10 @@ struct Behaviour {
 
   unsigned status = 200;
   double delay_ms = 0;
-  double delay_exp_ms = 0;            // mean of an exponential delay, added to delay_ms
+  double delay_exp_ms = 0;   // mean of an exponential delay, added to delay_ms
+  double delay_factor = 1;   // of both delays
+  double cold_start_ms = 0;  // both delays are longer for so long after the start, see cold_factor()
+  double cold_start_factor = 10;
   std::optional<std::uint64_t> size;  // of the body; nothing: a short text
   std::uint32_t chunk = 16384;
   double trickle_ms = 0;
@@ -37,6 +40,7 @@ struct Behaviour {
   std::uint64_t header_flood_bytes = 0;
   double fail_rate = 0;
   unsigned fail_status = 500;
+  bool fail_at_once = false;
   bool chunked = false;
   bool garbage = false;
   bool early = false;
@@ -47,6 +51,11 @@ struct Behaviour {
   bool inspect = false;
   bool notice_close = false;
 
+  // How much longer delays are this long after the start: cold_start_factor at first, then evenly down to 1.
+  [[nodiscard]] double cold_factor(double ms_since_start) const {
+    if (ms_since_start >= cold_start_ms) return 1;
+    return cold_start_factor + (1 - cold_start_factor) * ms_since_start / cold_start_ms;
+  }
   [[nodiscard]] bool strikes_at(Stage stage) const { return hang == stage || reset == stage || close == stage; }
 };
 

@@ -198,7 +198,8 @@ rt::Task<Connection::Next> Connection::answer_internal(std::string_view path, st
 
 rt::Task<Connection::Next> Connection::behave(Behaviour behaviour) {
   Stats& stats = worker_.stats();
-  if (behaviour.fail_rate > 0 && worker_.chance(behaviour.fail_rate)) {
+  const bool fails = behaviour.fail_rate > 0 && worker_.chance(behaviour.fail_rate);
+  if (fails) {
     ++stats.requests_failed;
     behaviour.status = behaviour.fail_status;
   }
@@ -216,7 +217,8 @@ rt::Task<Connection::Next> Connection::behave(Behaviour behaviour) {
       if (!whole) co_return Next::gone;
     }
   }
-  if (worker_.slots().limited() || behaviour.delay_ms > 0 || behaviour.delay_exp_ms > 0) {
+  const bool at_once = fails && behaviour.fail_at_once;
+  if (!at_once && (worker_.slots().limited() || behaviour.delay_ms > 0 || behaviour.delay_exp_ms > 0)) {
     auto waiting = wait_for_service(behaviour);
     const bool served = co_await std::move(waiting);
     if (!served) co_return Next::gone;
@@ -289,8 +291,7 @@ rt::Task<bool> Connection::wait_for_service(const Behaviour& behaviour) {
   auto acquiring = worker_.slots().acquire(worker_.loop(), cancel_);
   const bool acquired = co_await std::move(acquiring);
   if (!acquired) co_return false;
-  Nanoseconds delay = milliseconds(behaviour.delay_ms);
-  if (behaviour.delay_exp_ms > 0) delay += worker_.exponential(behaviour.delay_exp_ms);
+  const Nanoseconds delay = worker_.service_time(behaviour);
   rt::Wake wake = rt::Wake::timed_out;
   if (delay.count() > 0) wake = co_await rt::sleep_until(worker_.loop(), worker_.loop().now() + delay, &cancel_);
   worker_.slots().release();

@@ -47,6 +47,7 @@ std::string footer() {
          "  drop=1              resets all other connections\n"
          "  reset_stats=1       counts from 0\n"
          "  restore_defaults=1  as at the start\n"
+         "  cold_start=1        cold_start_ms counts from now\n"
          "SIGTERM and SIGINT end it at once.\n";
 }
 

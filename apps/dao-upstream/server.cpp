@@ -91,6 +91,7 @@ rt::Task<std::expected<void, std::string>> Server::control(Worker& home, std::st
   bool drop = false;
   bool reset_stats = false;
   bool restore = false;
+  bool cold = false;
   Behaviour checked;
   std::string behaviour;
   const auto understood =
@@ -99,7 +100,8 @@ rt::Task<std::expected<void, std::string>> Server::control(Worker& home, std::st
                                                              {"resume", &resume},
                                                              {"drop", &drop},
                                                              {"reset_stats", &reset_stats},
-                                                             {"restore_defaults", &restore}};
+                                                             {"restore_defaults", &restore},
+                                                             {"cold_start", &cold}};
         for (const auto& [name, order] : orders) {
           if (key != name) continue;
           if (value != "1") return std::unexpected("parameter " + std::string{key} + ": expected 1");
@@ -120,6 +122,7 @@ rt::Task<std::expected<void, std::string>> Server::control(Worker& home, std::st
       [=](Worker& worker) {
         if (restore) worker.restore_defaults();
         if (!behaviour.empty()) (void)apply_query(worker.defaults(), behaviour);  // checked above
+        if (cold) worker.start_cold();
         if (drop) worker.drop_connections(asking);
         if (reset_stats) {
           worker.stats().reset();

@@ -82,6 +82,14 @@ Nanoseconds Worker::exponential(double mean_ms) {
   return ms > 0 ? Nanoseconds{static_cast<std::int64_t>(ms * 1e6)} : Nanoseconds{0};
 }
 
+Nanoseconds Worker::service_time(const Behaviour& behaviour) {
+  const double since_start = std::chrono::duration<double, std::milli>(loop_.now() - started_).count();
+  const double factor = behaviour.delay_factor * behaviour.cold_factor(since_start);
+  Nanoseconds time{static_cast<std::int64_t>(behaviour.delay_ms * factor * 1e6)};
+  if (behaviour.delay_exp_ms > 0) time += exponential(behaviour.delay_exp_ms * factor);
+  return time;
+}
+
 std::string_view Worker::date() {
   const std::time_t second = std::time(nullptr);
   if (second != date_second_) {

@@ -62,6 +62,10 @@ class Worker {
   // True with this probability.
   [[nodiscard]] bool chance(double probability) { return random_.unit() < probability; }
   [[nodiscard]] Nanoseconds exponential(double mean_ms);
+  // How long a request of this behaviour is in service.
+  [[nodiscard]] Nanoseconds service_time(const Behaviour& behaviour);
+  // As if the server had started now.
+  void start_cold() { started_ = loop_.now(); }
   // An IMF-fixdate (RFC 9110 section 5.6.7), renewed every second.
   [[nodiscard]] std::string_view date();
 
@@ -83,6 +87,7 @@ class Worker {
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::unique_ptr<net::Acceptor> control_acceptor_;
   std::unordered_set<Connection*> connections_;
+  Instant started_ = loop_.now();  // for cold_start_ms
   bool stopping_ = false;
   std::time_t date_second_ = 0;
   char date_[32] = {};

@@ -138,6 +138,23 @@ def test_explain_adds_up_and_agrees_with_the_choice(
             assert entry["upstream"] == head["chosen"]
 
 
+def test_the_weights_are_those_of_the_configuration(start_dao: StartDao, make_origin: Callable[..., Origin]) -> None:
+    config = simple_config(make_origin().url, make_origin().url, rule={"policy": "mine"})
+    config["policies"] = {"mine": {"w_load": 0.5, "w_intent": 0.25, "w_tempo": 0.125}}
+    config["routes"]["rule"][0]["intent"] = "batch"  # type: ignore[index]
+    config["routes"]["rule"][0]["upstreams"][1]["intent"] = "realtime"  # type: ignore[index]
+    dao = start_dao(with_admin(config))
+    (worker,) = read(dao, "/v1/explain/all")["workers"]
+    for one, gap in zip(worker["candidates"], (5, 10), strict=True):
+        assert (one["w_load"], one["w_intent"], one["w_tempo"], one["intent_gap"]) == (0.5, 0.25, 0.125, gap)
+        assert abs(one["load_resonance"] - min(10, one["latency"] + one["errors"] + one["queue"])) < 1e-9
+        check_terms(one)
+    assert worker["chosen"] == "u0"
+    (worker,) = read(dao, "/v1/explain/all?intent=RealTime")["workers"]
+    assert [one["intent_gap"] for one in worker["candidates"]] == [5, 0]
+    assert worker["chosen"] == "u1"
+
+
 def explained(text: str | None) -> list[dict[str, str]]:
     assert text
     return [dict(pair.split("=", 1) for pair in part.split()) for part in text.split("; ")]

@@ -188,6 +188,29 @@ def test_exponential_delay_has_its_mean(start: Callable[..., Upstream]) -> None:
     assert min(taken) < 4 and max(taken) > 30
 
 
+def taken(upstream: Upstream, target: str) -> float:
+    begin = time.monotonic()
+    assert upstream.get(target).status == 200
+    return time.monotonic() - begin
+
+
+def test_delay_factor_makes_both_delays_longer(start: Callable[..., Upstream]) -> None:
+    upstream = start("--default", "delay_ms=10&delay_factor=20", "--seed", "7")
+    assert taken(upstream, "/") >= 0.2
+    assert upstream.order("delay_ms=0&delay_exp_ms=3600000").status == 200
+    with upstream.client() as client:  # an hour on average, 20 times; with a factor of 0, nothing
+        assert client.exchange(request("/?delay_factor=0")).status == 200
+
+
+def test_a_cold_server_is_slow_at_first_and_warms_up(start: Callable[..., Upstream]) -> None:
+    upstream = start("--default", "delay_ms=20&cold_start_ms=1500&cold_start_factor=20", "--control", "127.0.0.1:0")
+    assert upstream.order("cold_start=1").status == 200
+    assert taken(upstream, "/") >= 0.15
+    deadline.wait_until(lambda: taken(upstream, "/") < 0.1, "the server to be warm")
+    assert upstream.order("cold_start=1").status == 200
+    assert taken(upstream, "/") >= 0.15
+
+
 def test_slots_queue_in_order(start: Callable[..., Upstream]) -> None:
     upstream = start("--slots", "1", "--delay-ms", "100", "--control", "127.0.0.1:0")
     clients = []
@@ -303,6 +326,15 @@ def test_fail_rate_is_seeded(start: Callable[..., Upstream]) -> None:
     first = failures()
     assert 30 <= sum(first) <= 90
     assert failures() == first
+
+
+def test_failing_at_once_takes_no_slot_and_no_time(start: Callable[..., Upstream]) -> None:
+    upstream = start("--slots", "1", "--default", "delay_ms=3600000&fail_at_once=1", "--control", "127.0.0.1:0")
+    with upstream.client() as served, upstream.client() as failed:
+        served.send(request("/?fail_rate=0&notice_close=1"))
+        deadline.wait_until(lambda: upstream.stats()["busy"] == 1, "the first in service")
+        assert failed.exchange(request("/?fail_rate=1")).status == 500
+        assert upstream.stats()["busy"] == 1
 
 
 # Control ----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ void check_diagnostics(const Diagnostics& diagnostics) {
   require(render_json(diagnostics).starts_with('['));
 }
 
+bool is_known(std::uint64_t intents, const Config& config) {
+  return config.intents.size() == kMaxIntents || intents >> config.intents.size() == 0;
+}
+
 void check_config(const Config& config) {
   require(!config.server.bind.empty() && !config.rules.empty() && !config.upstreams.empty());
   require(config.dns.min_ttl <= config.dns.max_ttl && config.proxy.defaults.retries <= 2);
@@ -44,10 +48,14 @@ void check_config(const Config& config) {
     require(names.insert(rule.name).second);
     require(!rule.upstreams.empty() && rule.proxy.retries <= 2);
     require(!(rule.match.path_prefix && rule.match.path_exact));
+    const ResonantWeights& weights = rule.policy.weights;
+    for (const double weight : {weights.load, weights.intent, weights.tempo}) require(weight >= 0 && weight <= 100);
+    require(weights.load + weights.intent + weights.tempo > 0 && !rule.policy.name.empty());
+    require((rule.intent & (rule.intent - 1)) == 0 && is_known(rule.intent, config));
     std::set<std::size_t> indexes;
     for (const RuleUpstream& upstream : rule.upstreams) {
       require(upstream.index < config.upstreams.size() && upstream.weight >= 1 && upstream.weight <= 1000);
-      require(indexes.insert(upstream.index).second);
+      require(indexes.insert(upstream.index).second && is_known(upstream.intents, config));
     }
   }
 }

@@ -46,11 +46,13 @@ bool is_json(std::string_view content_type) {
   return http::equals_ignoring_case(type, kJson);
 }
 
-// FNV-1a: a policy that keeps keys together wants a number.
+// FNV-1a with the finisher of splitmix64: a policy that keeps keys together wants a number.
 std::uint64_t hash_of(std::string_view key) {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
+  hash = (hash ^ (hash >> 30U)) * 0xbf58476d1ce4e5b9;
+  hash = (hash ^ (hash >> 27U)) * 0x94d049bb133111eb;
+  return hash ^ (hash >> 31U);
 }
 
 // The whole body, bounded by the service's limit; the error is the client's.
@@ -199,13 +201,21 @@ rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, st
 rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
   const std::optional<std::size_t> route = find_route(target.path[2]);
   if (!route) co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
-  server::ExplainQuestion question{.route = static_cast<std::uint32_t>(*route)};
+  // As a request would have it that says nothing of its own.
+  server::ExplainQuestion question{.route = static_cast<std::uint32_t>(*route),
+                                   .intent = operations_.config().rules[*route].intent};
   for (const auto& [name, value] : target.query) {
     if (name == "key") {
       question.key = hash_of(value);
-    } else if (name == "intent" && !value.empty()) {
-      co_return refuse(kBadRequest, "no_such_intent", "the configuration has no intent " + value);
-    } else if (name != "intent") {
+    } else if (name == "intent") {
+      const auto& intents = operations_.config().intents;
+      const auto found =
+          std::ranges::find_if(intents, [&](const std::string& one) { return http::equals_ignoring_case(one, value); });
+      if (found == intents.end()) {
+        co_return refuse(kBadRequest, "no_such_intent", "the configuration has no intent " + value);
+      }
+      question.intent = std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
+    } else {
       co_return refuse(kBadRequest, "bad_query", "\"intent\" and \"key\" can be asked for, not " + name);
     }
   }

@@ -201,7 +201,7 @@ json routes_page(const server::Operations& operations) {
     }
     const sense::RouteView figures = view && i < view->routes.size() ? view->routes[i] : sense::RouteView{};
     routes.push_back({{"name", rule.name},
-                      {"policy", name_of(rule.policy)},
+                      {"policy", rule.policy.name},
                       {"match", match_json(rule.match)},
                       {"upstreams", std::move(upstreams)},
                       {"requests", figures.requests},
@@ -240,7 +240,7 @@ json explain_page(server::Operations& operations, std::size_t route,
                        {"candidates", std::move(candidates)}});
   }
   return {{"route", rule.name},
-          {"policy", name_of(rule.policy)},
+          {"policy", rule.policy.name},
           {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},
           {"view", view_of(view, clock)},
           {"workers", std::move(workers)},

@@ -61,9 +61,9 @@ struct Explained {
   double w_load = 0;           // the weights of the sum; all 0: the score is not that sum, `why` says what it is
   double w_intent = 0;
   double w_tempo = 0;
-  double score = 0;            // w_load * load_resonance + w_intent * intent_gap + w_tempo * tempo_spikiness
-  bool chosen = false;         // what choose() would answer now
-  std::string_view why;        // where it is not by the score alone: a static text
+  double score = 0;      // w_load * load_resonance + w_intent * intent_gap + w_tempo * tempo_spikiness
+  bool chosen = false;   // what choose() would answer now
+  std::string_view why;  // where it is not by the score alone: a static text
 };
 
 class Policy {
@@ -75,11 +75,19 @@ class Policy {
   virtual void explain(const Choosing& choosing, std::vector<Explained>& into) const = 0;
 };
 
-std::unique_ptr<Policy> make_policy(config::Policy kind);
+std::unique_ptr<Policy> make_policy(const config::PolicyChoice& choice);
 
 // The policies, each in its own file.
 std::unique_ptr<Policy> make_round_robin();
 std::unique_ptr<Policy> make_random();
 std::unique_ptr<Policy> make_least_connections();
+std::unique_ptr<Policy> make_resonant(const config::ResonantWeights& weights);
+
+// How far apart what a request and an upstream are for lie, 0..10: 0 the same, or the request has no intent; 5 an
+// upstream for any traffic; 10 one for other traffic.
+[[nodiscard]] constexpr double intent_gap(std::uint64_t request, std::uint64_t upstream) {
+  if (request == 0 || (request & upstream) != 0) return 0;
+  return upstream == 0 ? 5 : 10;
+}
 
 }  // namespace dao::align

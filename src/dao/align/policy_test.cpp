@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <vector>
 
 namespace dao::align {
 namespace {
+
+constexpr std::array kEveryPolicy = {config::Policy::round_robin, config::Policy::random,
+                                     config::Policy::least_connections, config::Policy::resonant};
 
 // Everything a choice is made from, with up to eight upstreams of which nothing is known.
 struct World {
@@ -76,9 +80,17 @@ TEST(LeastConnections, EqualOnesTakeTurns) {
   EXPECT_EQ(chosen, (std::map<std::size_t, int>{{0, 100}, {1, 100}, {2, 100}}));
 }
 
+TEST(IntentGap, IsSmallestForTheSameIntent) {
+  EXPECT_EQ(intent_gap(0, 0), 0);
+  EXPECT_EQ(intent_gap(0, 2), 0) << "a request without intent goes anywhere";
+  EXPECT_EQ(intent_gap(2, 6), 0);
+  EXPECT_EQ(intent_gap(2, 0), 5);
+  EXPECT_EQ(intent_gap(2, 4), 10);
+}
+
 TEST(EveryPolicy, ExplainsTheChoiceItThenMakes) {
-  for (const auto kind : {config::Policy::round_robin, config::Policy::random, config::Policy::least_connections}) {
-    const auto policy = make_policy(kind);
+  for (const auto kind : kEveryPolicy) {
+    const auto policy = make_policy({.kind = kind});
     World world;
     const std::vector<Candidate> candidates{{0, 1}, {1, 2}, {2, 1, false}, {3, 1}};
     world.admission.set_gate(3, sense::Gate::closed);
@@ -97,8 +109,8 @@ TEST(EveryPolicy, ExplainsTheChoiceItThenMakes) {
 }
 
 TEST(EveryPolicy, AsksThoseThatAreNotAdmittedWhenItFailsOpen) {
-  for (const auto kind : {config::Policy::round_robin, config::Policy::random, config::Policy::least_connections}) {
-    const auto policy = make_policy(kind);
+  for (const auto kind : kEveryPolicy) {
+    const auto policy = make_policy({.kind = kind});
     World world;
     const std::vector<Candidate> candidates{{0, 1}, {1, 1}};
     world.admission.set_gate(0, sense::Gate::closed);
@@ -111,8 +123,8 @@ TEST(EveryPolicy, AsksThoseThatAreNotAdmittedWhenItFailsOpen) {
 }
 
 TEST(EveryPolicy, SaysSoWhenNobodyIsUsable) {
-  for (const auto kind : {config::Policy::round_robin, config::Policy::random, config::Policy::least_connections}) {
-    const auto policy = make_policy(kind);
+  for (const auto kind : kEveryPolicy) {
+    const auto policy = make_policy({.kind = kind});
     EXPECT_TRUE(choices(*policy, {{0, 1, false}, {1, 1, false}}, 3).empty());
     EXPECT_TRUE(choices(*policy, {}, 3).empty());
   }

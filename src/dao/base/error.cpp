@@ -32,6 +32,8 @@ std::string_view name_of(ErrorKind kind) {
       return "timeout_write";
     case ErrorKind::timeout_idle:
       return "timeout_idle";
+    case ErrorKind::silent:
+      return "silent";
     case ErrorKind::timeout_total:
       return "timeout_total";
     case ErrorKind::cancelled:

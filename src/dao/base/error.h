@@ -36,6 +36,7 @@ enum class ErrorKind : std::uint8_t {
   timeout_write,
   timeout_idle,
   timeout_total,
+  silent,     // no answer while many were due; another upstream was asked instead
   cancelled,  // somebody in DAO no longer wants the result
   // names
   dns_timeout,

@@ -68,6 +68,15 @@ std::optional<std::int64_t> meant_integer(const Node& node, const Key& key) {
   return std::nullopt;
 }
 
+// The number that a string spells.
+std::optional<double> meant_number(const Node& node) {
+  if (node.kind != Node::Kind::text) return std::nullopt;
+  double number = 0;
+  const char* end = node.text.data() + node.text.size();
+  const auto [rest, error] = std::from_chars(node.text.data(), end, number);
+  return error == std::errc() && rest == end ? std::optional(number) : std::nullopt;
+}
+
 // A known key or table in all of the schema, with the header it belongs under.
 struct KnownName {
   std::string_view name;
@@ -78,9 +87,8 @@ void collect_names(const Table& table, const std::string& path, std::vector<Know
   const std::string header = path.empty() ? "" : header_of(path, table);
   for (const Key& key : table.keys) names.push_back({key.name, header});
   for (const Table& inner : table.tables) {
-    const std::string inner_path = path.empty() ? std::string(inner.name) : fmt::format("{}.{}", path, inner.name);
     names.push_back({inner.name, header});
-    collect_names(inner, inner_path, names);
+    collect_names(inner, path_inside(path, inner), names);
   }
 }
 
@@ -165,7 +173,9 @@ class Walk {
     for (const Table& inner : spec.tables) {
       const Member* member = node.find(inner.name);
       const std::string inner_path = join(path, inner.name);
-      if (inner.repeated) {
+      if (inner.enter_named != nullptr) {
+        named(inner, member, object, inner_path);
+      } else if (inner.repeated) {
         repeated(inner, node, member, object, inner_path);
       } else {
         single(inner, node, member, object, inner_path);
@@ -213,6 +223,29 @@ class Walk {
                     {.message = as_list ? fmt::format("{} is one table, not an array of tables", header_of(path, spec))
                                         : fmt::format("wrong type: {}", describe_found(member->value)),
                      .expected = "a table, " + header_of(path, spec)});
+  }
+
+  void named(const Table& spec, const Member* member, void* parent, const std::string& path) {
+    if (member == nullptr) return;
+    const Node& all = member->value;
+    places_[path] = all.where;
+    const auto wrong = [&](const Node& node, const std::string& at) {
+      findings_.error(node.where, at,
+                      {.message = "wrong type: " + describe_found(node),
+                       .expected = fmt::format("a table with a name of your choice, [{}.NAME]", spec.name)});
+    };
+    if (all.kind != Node::Kind::table) return wrong(all, path);
+    for (const Member& one : all.members) {
+      const std::string one_path = join(path, one.name);
+      places_[one_path] = one.where;
+      if (one.value.kind != Node::Kind::table) {
+        wrong(one.value, one_path);
+      } else if (Parsed<void*> object = spec.enter_named(parent, one.name)) {
+        table(spec, one.value, *object, one_path);
+      } else {
+        findings_.error(one.where, one_path, std::move(object.error()));
+      }
+    }
   }
 
   void repeated(const Table& spec, const Node& around, const Member* member, void* parent, const std::string& path) {
@@ -263,6 +296,8 @@ class Walk {
         return given_boolean(key, node, object, path);
       case Kind::integer:
         return given_integer(key, node, object, path);
+      case Kind::number:
+        return given_number(key, node, object, path);
       case Kind::text:
       case Kind::text_list:
       case Kind::text_or_list:
@@ -296,6 +331,23 @@ class Walk {
                       {.message = fmt::format("{} is out of range", node.integer), .expected = describe_value(key)});
     } else {
       store(key, {.integer = node.integer, .texts = {}}, {}, object);
+    }
+  }
+
+  void given_number(const Key& key, const Node& node, void* object, const std::string& path) {
+    if (node.kind != Node::Kind::integer && node.kind != Node::Kind::floating) {
+      Problem problem{"wrong type: " + describe_found(node), describe_value(key)};
+      if (const auto meant = meant_number(node)) problem.suggestion = fmt::format("{}", *meant);
+      findings_.error(node.where, path, std::move(problem));
+      return;
+    }
+    const double given = node.kind == Node::Kind::integer ? static_cast<double>(node.integer) : node.floating;
+    const bool in_range = given >= static_cast<double>(key.min) && given <= static_cast<double>(key.max);  // not NaN
+    if (in_range) {
+      store(key, {.number = given, .texts = {}}, {}, object);
+    } else {
+      findings_.error(node.where, path,
+                      {.message = fmt::format("{} is out of range", given), .expected = describe_value(key)});
     }
   }
 
@@ -363,7 +415,7 @@ class Walk {
   }
 
   bool check_choice(const Key& key, const Node& node, const std::string& path) {
-    if (key.choices.empty()) return true;
+    if (key.choices.empty() || key.open) return true;
     std::vector<std::string_view> names;
     for (const Choice& choice : key.choices) names.push_back(choice.name);
     if (std::ranges::find(names, node.text) != names.end()) return true;
@@ -397,6 +449,8 @@ class Walk {
       value.boolean = *flag;
     } else if (const auto* number = std::get_if<std::int64_t>(&key.fallback)) {
       value.integer = *number;
+    } else if (const auto* real = std::get_if<double>(&key.fallback)) {
+      value.number = *real;
     } else if (const auto* text = std::get_if<std::string_view>(&key.fallback)) {
       value.texts.push_back({{}, std::string(*text)});
     } else if (const auto* texts = std::get_if<std::vector<std::string_view>>(&key.fallback)) {

@@ -139,6 +139,7 @@ struct RetryOn {
   bool connect_failure = false;  // nothing was sent: any method
   bool connection_lost = false;  // lost before any answer: idempotent methods
   bool status_5xx = false;       // safe methods
+  bool silence = false;          // the upstream answers nothing any more: safe methods
 };
 
 // The part of [proxy] that a rule may override.
@@ -191,9 +192,9 @@ struct Telemetry {
 
 // The admin API (docs/admin-api.md) and what DAO tells trusted clients of its choices.
 struct Admin {
-  std::optional<Address> bind;  // absent = off; differs from every other listener
-  bool bind_given = false;      // false: it is the default, which another DAO of the machine may have taken
-  std::string token_file;       // empty only if `bind` is a loopback address or a unix socket
+  std::optional<Address> bind;           // absent = off; differs from every other listener
+  bool bind_given = false;               // false: it is the default, which another DAO of the machine may have taken
+  std::string token_file;                // empty only if `bind` is a loopback address or a unix socket
   std::vector<std::string> allow_hosts;  // in lower case, IPv6 in brackets
   bool explain_header = false;
   TrustedProxies explain_trusted;  // whose requests may ask for x-dao-explain
@@ -236,10 +237,22 @@ struct Upstream {
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
-enum class Policy : std::uint8_t { round_robin, random, least_connections };
+enum class Policy : std::uint8_t { round_robin, random, least_connections, resonant };
 
-// As it is written in the file.
-[[nodiscard]] std::string_view name_of(Policy policy);
+// Of the score of Policy::resonant. Each 0..100, not all zero.
+struct ResonantWeights {
+  double load = 0.6;
+  double intent = 0.3;
+  double tempo = 0.1;
+
+  friend bool operator==(const ResonantWeights&, const ResonantWeights&) = default;
+};
+
+struct PolicyChoice {
+  Policy kind = Policy::round_robin;
+  ResonantWeights weights{};        // Policy::resonant only
+  std::string name{"round-robin"};  // as the rule gives it: a built-in one, or a [policies.NAME]
+};
 
 // One host pattern, in lower case and without port.
 struct HostPattern {
@@ -266,17 +279,21 @@ struct Match {
 };
 
 struct RuleUpstream {
-  std::size_t index = 0;     // into Config::upstreams
-  std::uint32_t weight = 1;  // 1..1000
+  std::size_t index = 0;      // into Config::upstreams
+  std::uint32_t weight = 1;   // 1..1000
+  std::uint64_t intents = 0;  // bits, by the numbers of Config::intents; 0 = for any
 };
 
 struct Rule {
   std::string name;  // unique
-  Policy policy = Policy::round_robin;
+  PolicyChoice policy;
+  std::uint64_t intent = 0;  // one bit, by the number in Config::intents; 0 = none
   Match match;
   std::vector<RuleUpstream> upstreams;  // never empty; indexes all different
   ProxySettings proxy;                  // [proxy] with this rule's overrides
 };
+
+inline constexpr std::size_t kMaxIntents = 64;
 
 struct Config {
   std::string source;  // the file it came from
@@ -285,8 +302,10 @@ struct Config {
   Dns dns;
   Telemetry telemetry;
   Admin admin;
-  std::vector<Rule> rules;          // in order; the first that matches is taken; never empty
-  std::vector<Upstream> upstreams;  // every upstream once, in order of first mention
+  std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
+  std::string intent_header;         // lower case; empty = off
+  std::vector<Rule> rules;           // in order; the first that matches is taken; never empty
+  std::vector<Upstream> upstreams;   // every upstream once, in order of first mention
 };
 
 }  // namespace dao::config

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "dao/config/address.h"
+#include "dao/config/nearest.h"
+#include "dao/config/policies.h"
 
 namespace dao::config {
 namespace {
@@ -19,6 +22,11 @@ Position place(const Places& places, std::string_view path) {
 // "line 12", or what else tells where a key stands.
 std::string line_of(const Places& places, std::string_view path) {
   return fmt::format("line {}", place(places, path).line);
+}
+
+std::string policy_path(const PolicyDraft& policy) {
+  const bool bare = policy.name.find('.') == std::string::npos;
+  return bare ? "policies." + policy.name : "policies." + in_quotes(policy.name);
 }
 
 struct Place {
@@ -265,6 +273,55 @@ void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
   }
 }
 
+void check_policies(const Applied& applied, Findings& findings) {
+  const std::vector<PolicyDraft>& own = applied.draft.policies;
+  std::vector<std::string_view> names;
+  for (const BuiltInPolicy& policy : built_in_policies()) names.push_back(policy.name);
+  for (const PolicyDraft& policy : own) {
+    names.push_back(policy.name);
+    const ResonantWeights& weights = policy.weights;
+    if (weights.load > 0 || weights.intent > 0 || weights.tempo > 0) continue;
+    const std::string path = policy_path(policy);
+    findings.error(
+        place(applied.places, path), path,
+        {.message = fmt::format("the policy {} weighs nothing: all upstreams would be equal", in_quotes(policy.name)),
+         .expected = "at least one of w_load, w_intent and w_tempo above 0"});
+  }
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const std::string& name = applied.draft.rules[i].policy;
+    if (name.empty() || std::ranges::find(names, name) != names.end()) continue;
+    const std::string path = fmt::format("routes.rule[{}].policy", i);
+    const bool refused_already =
+        applied.places.contains("policies." + name) || applied.places.contains("policies." + in_quotes(name));
+    if (refused_already) continue;
+    std::string list;
+    for (const auto known : names) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", known);
+    Problem problem{.message = fmt::format("{} is not a known policy", in_quotes(name)),
+                    .expected = fmt::format("one of {}, or a table [policies.NAME] of that name", list)};
+    if (const auto close = nearest(name, names)) problem.suggestion = *close;
+    findings.error(place(applied.places, path), path, std::move(problem));
+  }
+}
+
+void check_intents(const Applied& applied, Findings& findings) {
+  std::unordered_set<std::string_view> known;
+  const auto more = [&](const std::string& intent, const std::string& path) {
+    if (intent.empty() || !known.insert(intent).second || known.size() != kMaxIntents + 1) return;
+    findings.error(place(applied.places, path), path,
+                   {.message = fmt::format("{} is one intent too many", in_quotes(intent)),
+                    .expected = fmt::format("at most {} different ones", kMaxIntents)});
+  };
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const RuleDraft& rule = applied.draft.rules[i];
+    more(rule.intent, fmt::format("routes.rule[{}].intent", i));
+    for (std::size_t j = 0; j < rule.upstreams.size(); ++j) {
+      for (const std::string& intent : rule.upstreams[j].intents) {
+        more(intent, fmt::format("routes.rule[{}].upstreams[{}].intent", i, j));
+      }
+    }
+  }
+}
+
 bool covers_host(const HostPattern& earlier, const HostPattern& later) {
   if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
   return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
@@ -313,6 +370,27 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstream_tls(applied, findings);
   check_upstream_proxy_protocol(applied, findings);
   check_ttl(applied, findings);
+  check_policies(applied, findings);
+  check_intents(applied, findings);
+}
+
+void check_use(const Applied& applied, Findings& findings) {
+  std::unordered_set<std::string_view> used;
+  for (const RuleDraft& rule : applied.draft.rules) used.insert(rule.policy);
+  for (const PolicyDraft& policy : applied.draft.policies) {
+    if (used.contains(policy.name)) continue;
+    const std::string path = policy_path(policy);
+    findings.warning(place(applied.places, path), path,
+                     {.message = fmt::format("no rule uses the policy {}", in_quotes(policy.name)),
+                      .expected = fmt::format("policy = {} in a rule", in_quotes(policy.name))});
+  }
+  const Config& config = applied.draft.config;
+  if (!config.intent_header.empty() && config.server.trusted_proxies.blocks.empty() &&
+      !config.server.trusted_proxies.unix_sockets) {
+    findings.warning(place(applied.places, "routes.intent_header"), "routes.intent_header",
+                     {.message = "nobody is believed who sends this header: server.trusted_proxies is empty",
+                      .expected = "\"trusted_proxies\" in [server]"});
+  }
 }
 
 void check_reachability(const Applied& applied, Findings& findings) {

@@ -8,21 +8,30 @@
 
 namespace dao::config {
 
+struct PolicyDraft {
+  std::string name;
+  ResonantWeights weights;
+};
+
 struct UpstreamDraft {
   std::string name;  // empty if it was refused
   Url url;           // its text is empty if it was refused
   std::uint32_t weight = 1;
+  std::vector<std::string> intents;
   UpstreamTls tls;
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
 };
 
 struct RuleDraft {
-  Rule rule;  // without its upstreams
+  Rule rule;  // without its policy, intent and upstreams
+  std::string policy;
+  std::string intent;
   std::vector<UpstreamDraft> upstreams;
 };
 
 struct Draft {
-  Config config;  // without rules and upstreams
+  Config config;  // without rules, upstreams and intents
+  std::vector<PolicyDraft> policies;
   std::vector<RuleDraft> rules;
 };
 

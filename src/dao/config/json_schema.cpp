@@ -13,6 +13,7 @@ Json as_json(const Default& value) {
     Json operator()(std::monostate) const { return nullptr; }
     Json operator()(bool flag) const { return flag; }
     Json operator()(std::int64_t number) const { return number; }
+    Json operator()(double number) const { return number; }
     Json operator()(std::string_view text) const { return text; }
     Json operator()(const std::vector<std::string_view>& texts) const { return texts; }
   };
@@ -22,6 +23,11 @@ Json as_json(const Default& value) {
 Json text_schema(const Key& key) {
   Json text = {{"type", "string"}};
   if (!key.pattern.empty()) text["pattern"] = key.pattern;
+  if (key.open && !key.choices.empty()) {  // for completion only
+    Json names = {{"enum", Json::array()}};
+    for (const Choice& choice : key.choices) names["enum"].push_back(choice.name);
+    return {{"anyOf", Json::array({std::move(names), std::move(text)})}};
+  }
   for (const Choice& choice : key.choices) text["enum"].push_back(choice.name);
   return text;
 }
@@ -40,6 +46,8 @@ Json value_schema(const Key& key) {
       return {{"type", "boolean"}};
     case Kind::integer:
       return {{"type", "integer"}, {"minimum", key.min}, {"maximum", key.max}};
+    case Kind::number:
+      return {{"type", "number"}, {"minimum", key.min}, {"maximum", key.max}};
     case Kind::text:
       return text_schema(key);
     case Kind::text_list:
@@ -72,10 +80,14 @@ Json table_schema(const Table& table) {
   }
   for (const Table& inner : table.tables) {
     Json inner_schema = table_schema(inner);
-    const bool needed = inner_schema.contains("required") && !inner.repeated;
+    const bool needed = inner_schema.contains("required") && !inner.repeated && inner.enter_named == nullptr;
     if (inner.repeated) {
       inner_schema = {{"type", "array"}, {"description", inner.doc}, {"items", std::move(inner_schema)}};
       if (!inner.missing.empty()) inner_schema["minItems"] = 1;
+    }
+    if (inner.enter_named != nullptr) {
+      inner_schema = {
+          {"type", "object"}, {"description", inner.doc}, {"additionalProperties", std::move(inner_schema)}};
     }
     properties[std::string(inner.name)] = std::move(inner_schema);
     if (needed || !inner.missing.empty()) required.push_back(inner.name);

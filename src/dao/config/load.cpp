@@ -15,6 +15,7 @@
 #include "dao/config/apply_schema.h"
 #include "dao/config/cross_checks.h"
 #include "dao/config/document.h"
+#include "dao/config/policies.h"
 
 namespace dao::config {
 namespace {
@@ -101,6 +102,14 @@ void settle_admin(Config& config, bool given) {
   }
 }
 
+// The bit of a traffic class; none for an empty name. The class gets the next one when it is new.
+std::uint64_t bit_of(const std::string& intent, std::vector<std::string>& intents) {
+  if (intent.empty()) return 0;
+  auto found = std::ranges::find(intents, intent);
+  if (found == intents.end()) found = intents.insert(found, intent);
+  return std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
+}
+
 Config assemble(Draft draft, const Places& places, std::string_view name) {
   Config config = std::move(draft.config);
   config.source = name;
@@ -114,8 +123,13 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
         config.upstreams.push_back(
             {std::move(upstream.name), std::move(upstream.url), std::move(upstream.tls), upstream.proxy_protocol});
       }
-      rule.rule.upstreams.push_back({entry->second, upstream.weight});
+      RuleUpstream& added_to_rule = rule.rule.upstreams.emplace_back();
+      added_to_rule.index = entry->second;
+      added_to_rule.weight = upstream.weight;
+      for (const std::string& intent : upstream.intents) added_to_rule.intents |= bit_of(intent, config.intents);
     }
+    rule.rule.policy = find_policy(rule.policy, draft.policies).value();
+    rule.rule.intent = bit_of(rule.intent, config.intents);
     config.rules.push_back(std::move(rule.rule));
   }
   return config;
@@ -136,7 +150,10 @@ std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_
   if (root) {
     applied = apply_schema(*root, findings);
     check_consistency(applied, findings);
-    if (!findings.failed()) check_reachability(applied, findings);
+    if (!findings.failed()) {
+      check_use(applied, findings);
+      check_reachability(applied, findings);
+    }
   } else {
     findings.error(root.error().where, {}, {.message = root.error().message});
   }

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <ostream>
 
+#include "dao/config/policies.h"
+
 namespace dao::config {
 namespace {
 
@@ -83,6 +85,8 @@ std::vector<BadConfig> bad_configs() {
   const std::string up(kUpstreams);
   std::string many;
   for (int i = 0; i < 65; ++i) many += "\":0\",";
+  std::string many_intents;
+  for (int i = 1; i < 65; ++i) many_intents += "\"" + std::to_string(i) + "\",";
   std::string many_listeners;
   for (int i = 0; i < 257; ++i) many_listeners += listener("l" + std::to_string(i), ":0");
   return {
@@ -116,7 +120,6 @@ std::vector<BadConfig> bad_configs() {
        "workers = 1\n" + route,
        {{1, 1, "workers", "unknown key \"workers\" at the top level; it belongs in [server]", "workers"}}},
       {"LiminalIsLater", route + "[liminal.shadow]\n", {{6, 2, "liminal", "unknown key \"liminal\" at the top level"}}},
-      {"PoliciesAreLater", route + "[policies.p]\n", {{6, 2, "policies", "unknown key \"policies\" at the top level"}}},
       {"UnknownUpgrade",
        match("upgrade = \"h2c\""),
        {{4, 11, "routes.rule[0].match.upgrade", "\"h2c\" is not a known value"}}},
@@ -161,7 +164,53 @@ std::vector<BadConfig> bad_configs() {
        {{6, 10, "routes.rule[0].upstreams[0].weight", "0 is out of range"}}},
       {"Choice",
        "[[routes.rule]]\nname = \"r\"\npolicy = \"round_robin\"\n" + up,
-       {{3, 10, "routes.rule[0].policy", "\"round_robin\" is not a known value", "round-robin"}}},
+       {{3, 10, "routes.rule[0].policy", "\"round_robin\" is not a known policy", "round-robin"}}},
+      // Policies and intents
+      {"EmptyPolicy",
+       "[[routes.rule]]\nname = \"r\"\npolicy = \"\"\n" + up,
+       {{3, 10, "routes.rule[0].policy", "the name of the policy is empty"}}},
+      {"PolicyOfTheFile",
+       "[policies.aggressive]\n[[routes.rule]]\nname = \"r\"\npolicy = \"agressive\"\n" + up,
+       {{4, 10, "routes.rule[0].policy", "\"agressive\" is not a known policy", "aggressive"}}},
+      {"PolicyNumber",
+       "[[routes.rule]]\nname = \"r\"\npolicy = 1\n" + up,
+       {{3, 10, "routes.rule[0].policy", "wrong type: the integer 1"}}},
+      {"PolicyShadows",
+       route + "[policies.resonant]\nw_load = 1\n",
+       {{6, 11, "policies.resonant", "\"resonant\" is the name of a policy that comes with DAO"}}},
+      {"PolicyName",
+       route + "[policies.\"a b\"]\nw_load = 1\n",
+       {{6, 11, "policies.\"a b\"", "\"a b\" cannot be the name of a policy"}}},
+      {"PolicyWithoutName",
+       route + "[policies]\nw_load = 1\n",
+       {{7, 10, "policies.w_load", "wrong type: the integer 1"}}},
+      {"PoliciesNoTable", "policies = 1\n" + route, {{1, 12, "policies", "wrong type: the integer 1"}}},
+      {"PolicyTypo",
+       route + "[policies.p]\nw_laod = 1\n",
+       {{7, 1, "policies.p.w_laod", "unknown key \"w_laod\" in [policies.p]", "w_load"}}},
+      {"PolicyKeyElsewhere",
+       server("w_load = 1"),
+       {{2, 1, "server.w_load", "unknown key \"w_load\" in [server]; it belongs in [policies.NAME]", "w_load"}}},
+      {"WeightRange",
+       route + "[policies.p]\nw_load = 100.5\n",
+       {{7, 10, "policies.p.w_load", "100.5 is out of range"}}},
+      {"WeightNegative", route + "[policies.p]\nw_load = -1\n", {{7, 10, "policies.p.w_load", "-1 is out of range"}}},
+      {"WeightNan", route + "[policies.p]\nw_load = nan\n", {{7, 10, "policies.p.w_load", "nan is out of range"}}},
+      {"WeightText",
+       route + "[policies.p]\nw_load = \"0.5\"\n",
+       {{7, 10, "policies.p.w_load", "wrong type: the string \"0.5\"", "0.5"}}},
+      {"WeighsNothing",
+       route + "[policies.p]\nw_load = 0\nw_intent = 0\nw_tempo = 0.0\n",
+       {{6, 11, "policies.p", "the policy \"p\" weighs nothing: all upstreams would be equal"}}},
+      {"IntentWithSpace",
+       "[[routes.rule]]\nname = \"r\"\nintent = \"real time\"\n" + up,
+       {{3, 10, "routes.rule[0].intent", "\"real time\" cannot be an intent"}}},
+      {"TooManyIntents",
+       "[[routes.rule]]\nname = \"r\"\nintent = \"last\"\n" + up + "intent = [" + many_intents + "]\n",
+       {{7, 10, "routes.rule[0].upstreams[0].intent", "\"64\" is one intent too many"}}},
+      {"IntentHeader",
+       "[routes]\nintent_header = \"a:b\"\n" + route,
+       {{2, 17, "routes.intent_header", "\"a:b\" is not a header name"}}},
       {"ChoiceInList",
        "[proxy]\nretry_on = [\"4xx\"]\n" + route,
        {{2, 13, "proxy.retry_on[0]", "\"4xx\" is not a known value", "5xx"}}},
@@ -457,7 +506,12 @@ TEST(Load, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(config.telemetry.access_log.buffer_bytes, 1048576U);
   EXPECT_EQ(config.telemetry.log_level, LogLevel::info);
   ASSERT_EQ(config.rules.size(), 1U);
-  EXPECT_EQ(config.rules[0].policy, Policy::round_robin);
+  EXPECT_EQ(config.rules[0].policy.kind, Policy::round_robin);
+  EXPECT_EQ(config.rules[0].policy.name, "round-robin");
+  EXPECT_EQ(config.rules[0].intent, 0U);
+  EXPECT_EQ(config.rules[0].upstreams[0].intents, 0U);
+  EXPECT_EQ(config.intent_header, "");
+  EXPECT_THAT(config.intents, IsEmpty());
   EXPECT_THAT(config.rules[0].match.hosts, IsEmpty());
   ASSERT_EQ(config.rules[0].upstreams.size(), 1U);
   EXPECT_EQ(config.rules[0].upstreams[0].weight, 1U);
@@ -505,6 +559,70 @@ TEST(Load, WhatUpstreamsAreToldOfClients) {
   ASSERT_TRUE(loaded);
   EXPECT_EQ(loaded->config.upstreams[0].proxy_protocol, ProxyAnnouncement::v1);
   EXPECT_EQ(load_text(url("http://h"), "x")->config.upstreams[0].proxy_protocol, ProxyAnnouncement::off);
+}
+
+TEST(Load, PoliciesOfTheFileAndThoseOfDao) {
+  const auto loaded =
+      load_text("[[routes.rule]]\nname = \"a\"\npolicy = \"own.one\"\n" + std::string(kUpstreams) +
+                    "[[routes.rule]]\nname = \"b\"\npolicy = \"optimize-for-latency\"\nmatch.host = \"b\"\n" +
+                    std::string(kUpstreams) + "[policies.\"own.one\"]\nw_load = 2\nw_tempo = 0.5\n[policies.idle]\n",
+                "x");
+  ASSERT_TRUE(loaded) << loaded.error().front().message;
+  const std::vector<Rule>& rules = loaded->config.rules;
+  EXPECT_EQ(rules[0].policy.kind, Policy::resonant);
+  EXPECT_EQ(rules[0].policy.name, "own.one");
+  EXPECT_EQ(rules[0].policy.weights, (ResonantWeights{.load = 2, .intent = 0.3, .tempo = 0.5}));
+  EXPECT_EQ(rules[1].policy.kind, Policy::resonant);
+  EXPECT_EQ(rules[1].policy.name, "optimize-for-latency");
+  EXPECT_NE(rules[1].policy.weights, ResonantWeights{});
+  ASSERT_FALSE(loaded->warnings.empty());
+  EXPECT_EQ(loaded->warnings.back().key, "policies.idle");
+  EXPECT_EQ(loaded->warnings.back().message, "no rule uses the policy \"idle\"");
+}
+
+TEST(Load, EveryPolicyOfDaoIsAName) {
+  for (const BuiltInPolicy& policy : built_in_policies()) {
+    const auto loaded = load_text(
+        "[[routes.rule]]\nname = \"a\"\npolicy = \"" + std::string(policy.name) + "\"\n" + std::string(kUpstreams),
+        "x");
+    ASSERT_TRUE(loaded) << policy.name;
+    EXPECT_EQ(loaded->config.rules[0].policy.kind, policy.kind);
+    EXPECT_EQ(loaded->config.rules[0].policy.weights, policy.weights);
+  }
+}
+
+TEST(Load, IntentsAreBits) {
+  const auto loaded =
+      load_text("[routes]\nintent_header = \"X-Intent\"\n[[routes.rule]]\nname = \"r\"\nintent = \"Batch\"\n" +
+                    std::string(kUpstreams) + "intent = [\"realtime\", \"batch\"]\n" +
+                    "[[routes.rule.upstreams]]\nname = \"v\"\nurl = \"http://v\"\nintent = \"realtime\"\n",
+                "x");
+  ASSERT_TRUE(loaded);
+  const Config& config = loaded->config;
+  EXPECT_THAT(config.intents, ElementsAre("realtime", "batch"));
+  EXPECT_EQ(config.intent_header, "x-intent");
+  EXPECT_EQ(config.rules[0].intent, 2U);
+  EXPECT_EQ(config.rules[0].upstreams[0].intents, 3U);
+  EXPECT_EQ(config.rules[0].upstreams[1].intents, 1U);
+  ASSERT_EQ(loaded->warnings.size(), 1U);
+  EXPECT_EQ(loaded->warnings[0].key, "routes.intent_header");
+}
+
+TEST(Load, TheConfigOfTheOriginalProject) {
+  const auto loaded = load_file(source_dir() / "configs/dao.toml");
+  ASSERT_TRUE(loaded);
+  const std::vector<Rule>& rules = loaded->config.rules;
+  ASSERT_EQ(rules.size(), 4U);
+  EXPECT_EQ(rules[0].policy.name, "intent-first");
+  EXPECT_EQ(rules[0].policy.weights, (ResonantWeights{.load = 0.3, .intent = 0.6, .tempo = 0.1}));
+  EXPECT_EQ(loaded->config.intents[0], "realtime");
+  EXPECT_EQ(rules[0].intent, 1U);
+  EXPECT_EQ(rules[0].upstreams[0].weight, 2U);
+  EXPECT_EQ(rules[0].upstreams[0].intents, 1U);
+  EXPECT_EQ(rules[1].policy.name, "aggressive");
+  EXPECT_EQ(rules[2].policy.kind, Policy::resonant);
+  EXPECT_EQ(rules[2].match.upgrade, Upgrade::websocket);
+  EXPECT_EQ(rules[3].policy.kind, Policy::round_robin);
 }
 
 TEST(Load, ListenersOfTheirOwnReplaceTheDefaultBind) {
@@ -628,11 +746,6 @@ TEST(Load, TheDefaultAdminAddressGivesWayToOtherListeners) {
   const auto telemetry = load_text(std::string(kRoute) + "[telemetry]\nprometheus_bind = \"127.0.0.1:9901\"\n", "x");
   ASSERT_TRUE(telemetry);
   EXPECT_FALSE(telemetry->config.admin.bind);
-}
-
-TEST(Load, PoliciesHaveTheNamesOfTheFile) {
-  EXPECT_EQ(name_of(Policy::round_robin), "round-robin");
-  EXPECT_EQ(name_of(Policy::least_connections), "least-connections");
 }
 
 TEST(Load, ListsAHundredErrorsAndCountsTheRest) {

@@ -99,6 +99,21 @@ Parsed<std::string> parse_token(std::string_view text) {
   return std::string(text);
 }
 
+Parsed<std::string> parse_intent(std::string_view text) {
+  if (!is_token(text) || text.size() > 64) {
+    return std::unexpected(Problem{in_quotes(text) + " cannot be an intent",
+                                   "1 to 64 letters, digits and !#$%&'*+-.^_`|~, such as \"realtime\""});
+  }
+  return lower_case(text);
+}
+
+Parsed<std::string> parse_optional_header_name(std::string_view text) {
+  if (!text.empty() && !is_token(text)) {
+    return std::unexpected(Problem{in_quotes(text) + " is not a header name", "an HTTP token (RFC 9110), or \"\""});
+  }
+  return lower_case(text);
+}
+
 Parsed<std::string> parse_log_path(std::string_view text) {
   if (text.find('\0') != std::string_view::npos || text.size() > 4095 || text.ends_with('/')) {
     return std::unexpected(

@@ -18,6 +18,10 @@ namespace dao::config {
 [[nodiscard]] Parsed<std::string> parse_name(std::string_view text);
 [[nodiscard]] Parsed<std::string> parse_token(std::string_view text);
 [[nodiscard]] Parsed<std::string> parse_file_path(std::string_view text);
+// The name of a traffic class, in lower case: an HTTP token of at most 64 characters.
+[[nodiscard]] Parsed<std::string> parse_intent(std::string_view text);
+// The name of a header in lower case, or empty.
+[[nodiscard]] Parsed<std::string> parse_optional_header_name(std::string_view text);
 // "", "-" or the path of a file.
 [[nodiscard]] Parsed<std::string> parse_log_path(std::string_view text);
 

@@ -45,7 +45,7 @@ void render_table(const Table& table, const std::string& path, std::string& out)
     out += '\n';
   }
   for (const Table& inner : table.tables) {
-    render_table(inner, path.empty() ? std::string(inner.name) : fmt::format("{}.{}", path, inner.name), out);
+    render_table(inner, path_inside(path, inner), out);
   }
 }
 
@@ -65,7 +65,8 @@ the findings as a JSON array. Rules that no request can reach are warnings and d
 Editors with a TOML language server (Taplo, Even Better TOML) complete and check keys with `configs/dao.schema.json`; put
 `#:schema path/to/dao.schema.json` in the first line of the file.
 
-Sizes are in bytes and times in milliseconds, both plain integers. Tables and keys that are left out have their defaults.
+Sizes are in bytes and times in milliseconds, both plain integers. Where a
+number is asked for, integers and floats are both good. Tables and keys that are left out have their defaults.
 
 )",
       kMaxFileBytes >> 20U);

@@ -32,7 +32,9 @@ void check_table(const Table& table, const nlohmann::json& json, const std::stri
   for (const Table& inner : table.tables) {
     EXPECT_FALSE(inner.doc.empty()) << inner.name;
     const auto& schema = json.at("properties").at(std::string(inner.name));
-    check_table(inner, inner.repeated ? schema.at("items") : schema, path + "." + std::string(inner.name));
+    const bool named = inner.enter_named != nullptr;
+    const auto& one = named ? schema.at("additionalProperties") : inner.repeated ? schema.at("items") : schema;
+    check_table(inner, one, path + "." + std::string(inner.name));
   }
 }
 
@@ -49,7 +51,7 @@ void spell_out(const Table& table, const std::string& path, bool examples, std::
     }
   }
   for (const Table& inner : table.tables) {
-    spell_out(inner, (path.empty() ? "" : path + ".") + std::string(inner.name), examples, out);
+    spell_out(inner, path_inside(path, inner), examples, out);
   }
 }
 

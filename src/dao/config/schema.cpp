@@ -8,6 +8,7 @@
 #include "dao/config/admin_keys.h"
 #include "dao/config/draft.h"
 #include "dao/config/match_values.h"
+#include "dao/config/policies.h"
 #include "dao/config/schema_rows.h"
 #include "dao/config/tls_keys.h"
 #include "dao/config/url.h"
@@ -31,6 +32,10 @@ constexpr std::array kRetryOn = {
     Named<bool RetryOn::*>{"connection-lost", &RetryOn::connection_lost,
                            "the connection was lost before any answer; idempotent methods"},
     Named<bool RetryOn::*>{"5xx", &RetryOn::status_5xx, "the answer was a 5xx; safe methods"},
+    Named<bool RetryOn::*>{
+        "silence", &RetryOn::silence,
+        "the upstream has become silent: of several requests that wait there none is answered, though "
+        "by its usual times a dozen would have been, and others answer; safe methods"},
 };
 constexpr std::array kAccessLogFormats = {
     Named<AccessLogFormat>{"json", AccessLogFormat::json, "one JSON object per line"},
@@ -41,12 +46,6 @@ constexpr std::array kLogLevels = {
     Named<LogLevel>{"info", LogLevel::info, "start, stop and changes of state"},
     Named<LogLevel>{"warning", LogLevel::warning, "what an operator should look at"},
     Named<LogLevel>{"error", LogLevel::error, "what an operator must act on"},
-};
-constexpr std::array kPolicies = {
-    Named<Policy>{"round-robin", Policy::round_robin, "in turn, in proportion to the weights"},
-    Named<Policy>{"random", Policy::random, "at random, in proportion to the weights"},
-    Named<Policy>{"least-connections", Policy::least_connections,
-                  "the one with the fewest requests in progress, in proportion to the weights"},
 };
 
 constexpr std::array kProtocols = {
@@ -75,6 +74,7 @@ constexpr std::array kUpgrades = {
 
 constexpr std::string_view kBindForm = R"("host:port", "[ipv6]:port", "*:port", "unix:/path" or "fd:NAME")";
 constexpr std::string_view kBindPattern = "^(unix:/.+|fd:.+|.*:[0-9]{1,5})$";
+constexpr std::string_view kIntentForm = "a word such as \"realtime\", \"batch\", \"streaming\" or \"ai\"";
 constexpr std::string_view kNameForm = "printable ASCII characters, at most 128";
 
 Key with_example(Key key, std::string_view example) {
@@ -116,6 +116,49 @@ void store_headers(void* object, const Value& value, Objections& objections) {
       headers.push_back(*std::move(header));
     }
   }
+}
+
+void store_policy(void* object, const Value& value, Objections& objections) {
+  field_of<&RuleDraft::policy>(object) = value.texts.front().text;
+  if (value.texts.front().text.empty()) {
+    objections.object(0, {.message = "the name of the policy is empty", .expected = R"(a policy such as "resonant")"});
+  }
+}
+
+Key policy_key() {
+  Key key{.name = "policy",
+          .kind = Kind::text,
+          .doc = "How one of the upstreams is chosen; docs/align.md says which policy is for what.",
+          .fallback = std::string_view("round-robin"),
+          .open = true,
+          .form = "the NAME of a [policies.NAME]",
+          .example = "\"resonant\"",
+          .store = store_policy};
+  for (const BuiltInPolicy& policy : built_in_policies()) key.choices.push_back({policy.name, policy.doc});
+  return key;
+}
+
+Table policies_table() {
+  Table table{.name = "policies",
+              .doc =
+                  "A policy with a name of your choice, to be used as `policy` of rules: `resonant` with other "
+                  "weights in its score, w_load * load + w_intent * intent gap + w_tempo * spikiness, in which each "
+                  "term is from 0 to 10 and the smallest sum wins. Not all of them can be 0."};
+  table.enter_named = [](void* draft, std::string_view name) -> Parsed<void*> {
+    Parsed<std::string> parsed = parse_policy_name(name);
+    if (!parsed) return std::unexpected(std::move(parsed.error()));
+    return &field_of<&Draft::policies>(draft).emplace_back(*std::move(parsed));
+  };
+  constexpr Range kWeight = {0, 100};
+  table.keys = {
+      number<&PolicyDraft::weights, &ResonantWeights::load>(
+          "w_load", 0.6, kWeight, "Weight of the load: latency, errors and queue of the upstream."),
+      number<&PolicyDraft::weights, &ResonantWeights::intent>(
+          "w_intent", 0.3, kWeight, "Weight of the intent: whether the upstream is for this class of traffic."),
+      number<&PolicyDraft::weights, &ResonantWeights::tempo>(
+          "w_tempo", 0.1, kWeight, "Weight of the tempo: how unsteady the upstream's requests per second are."),
+  };
+  return table;
 }
 
 Table listener_table() {
@@ -277,7 +320,7 @@ std::vector<Key> proxy_settings_keys() {
           "retries", 1, {0, 2}, "",
           "How often a failed request is tried again, each time on another upstream of the rule."),
       switches<kRetryOn, Path..., &ProxySettings::retry_on>(
-          "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx"},
+          "retry_on", std::vector<std::string_view>{"connect-failure", "connection-lost", "5xx", "silence"},
           "What is tried again; never after a byte of the response was forwarded. An empty list = nothing."),
       integer<Path..., &ProxySettings::websocket_idle_timeout>("websocket_idle_timeout_ms", 300'000, kOptionalTimeout,
                                                                "ms",
@@ -460,7 +503,15 @@ Table rule_table() {
   url.pattern = "^(([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://[^?#]+|[Hh]2[Cc]://[^?#]+|[Uu][Nn][Ii][Xx]:/.+)$";
   name.required = true;
   url.required = true;
-  upstreams.keys = {name, url,
+  Key intent = texts<parse_intent, &UpstreamDraft::intents>(
+      Kind::text_or_list, "intent", kIntentForm,
+      "The classes of traffic that the upstream is for, compared without case; at most 64 different ones in a file. "
+      "Other traffic still reaches it when the rest of the score says so.");
+  intent.absent = "for any traffic";
+  intent.min_items = 1;
+  intent.max_items = kMaxIntents;
+  intent.example = "[\"realtime\", \"streaming\"]";
+  upstreams.keys = {name, url, intent,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule."),
                     choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(
@@ -489,8 +540,12 @@ Table rule_table() {
                                    "name", kNameForm, "The name of the rule in logs and metrics; unique."),
                                "\"api\"");
   rule_name.required = true;
-  rule.keys = {rule_name, choice<kPolicies, &RuleDraft::rule, &Rule::policy>("policy", "round-robin",
-                                                                             "How one of the upstreams is chosen.")};
+  Key rule_intent = text<parse_intent, &RuleDraft::intent>(
+      "intent", kIntentForm,
+      "The class of the rule's traffic. Policies with an intent weight prefer upstreams of the same intent.");
+  rule_intent.absent = "no intent: every upstream is as good";
+  rule_intent.example = "\"realtime\"";
+  rule.keys = {rule_name, policy_key(), rule_intent};
   rule.tables = {match_table(), proxy, upstreams};
   return rule;
 }
@@ -498,11 +553,20 @@ Table rule_table() {
 Table build() {
   Table routes{.name = "routes", .doc = "Which request goes where."};
   routes.enter = [](void* draft) -> void* { return draft; };
+  Key intent_header = text<parse_optional_header_name, &Draft::config, &Config::intent_header>(
+      "intent_header", "the name of a header",
+      "A header in which requests name their intent; it takes the place of the rule's. Believed only from "
+      "`server.trusted_proxies`, since whoever may set it can take the best upstreams for itself; a name that the file "
+      "does not know is ignored. Empty: no such header.");
+  intent_header.fallback = std::string_view("");
+  intent_header.example = "\"X-Intent\"";
+  routes.keys = {intent_header};
   routes.tables = {rule_table()};
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), admin_table(), routes};
+  root.tables = {server_table(), proxy_table(),    dns_table(), telemetry_table(),
+                 admin_table(),  policies_table(), routes};
   return root;
 }
 
@@ -510,7 +574,7 @@ std::string describe_text(const Key& key) {
   if (key.choices.empty()) return std::string(key.form);
   std::string names;
   for (const Choice& option : key.choices) names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", option.name);
-  return "one of " + names;
+  return (key.open ? "" : "one of ") + names + (key.open ? " or " + std::string(key.form) : "");
 }
 
 }  // namespace
@@ -520,13 +584,6 @@ const Table& schema() {
   return root;
 }
 
-std::string_view name_of(Policy policy) {
-  for (const auto& named : kPolicies) {
-    if (named.value == policy) return named.name;
-  }
-  return {};
-}
-
 std::string describe_value(const Key& key) {
   switch (key.kind) {
     case Kind::boolean:
@@ -534,6 +591,8 @@ std::string describe_value(const Key& key) {
     case Kind::integer:
       return fmt::format("an integer from {} to {}{}{}", key.min, key.max, key.unit.empty() ? "" : ", in ",
                          key.unit == "ms" ? "milliseconds" : key.unit);
+    case Kind::number:
+      return fmt::format("a number from {} to {}", key.min, key.max);
     case Kind::text:
       return key.choices.empty() ? "a string: " + describe_text(key) : describe_text(key);
     case Kind::text_list:
@@ -551,6 +610,7 @@ std::string default_as_toml(const Key& key) {
     std::string operator()(std::monostate) const { return {}; }
     std::string operator()(bool value) const { return value ? "true" : "false"; }
     std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
+    std::string operator()(double value) const { return fmt::format("{}", value); }
     std::string operator()(std::string_view value) const { return fmt::format("\"{}\"", value); }
     std::string operator()(const std::vector<std::string_view>& values) const {
       std::string items;
@@ -563,6 +623,12 @@ std::string default_as_toml(const Key& key) {
     return AsToml{}(values->front());
   }
   return std::visit(AsToml{}, key.fallback);
+}
+
+std::string path_inside(std::string_view around, const Table& table) {
+  std::string path = around.empty() ? std::string(table.name) : fmt::format("{}.{}", around, table.name);
+  if (table.enter_named != nullptr) path += ".NAME";
+  return path;
 }
 
 std::string header_of(std::string_view path, const Table& table) {

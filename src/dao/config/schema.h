@@ -16,6 +16,7 @@ namespace dao::config {
 enum class Kind : std::uint8_t {
   boolean,
   integer,
+  number,  // real; integers are numbers too
   text,
   text_list,
   text_or_list,  // one string, or an array of strings
@@ -36,6 +37,7 @@ struct Value {
   };
   bool boolean = false;
   std::int64_t integer = 0;
+  double number = 0;
   std::vector<Text> texts;
 };
 
@@ -49,7 +51,8 @@ class Objections {
 };
 
 // std::monostate: no default.
-using Default = std::variant<std::monostate, bool, std::int64_t, std::string_view, std::vector<std::string_view>>;
+using Default =
+    std::variant<std::monostate, bool, std::int64_t, double, std::string_view, std::vector<std::string_view>>;
 
 struct Key {
   std::string_view name;
@@ -58,10 +61,11 @@ struct Key {
   Default fallback = {};
   bool required = false;
   std::string_view absent = {};  // what it means when a key without default is absent
-  std::int64_t min = 0;          // integers
+  std::int64_t min = 0;          // integers and numbers
   std::int64_t max = 0;
   std::string_view unit = {};        // integers: "ms", "bytes", ...
   std::vector<Choice> choices = {};  // texts: the only values, if any are listed
+  bool open = false;                 // texts: others than the choices are possible, and checked elsewhere
   std::string_view form = {};        // texts: what they look like
   std::string_view pattern = {};     // texts: a regular expression for editors, never stricter than the check
   std::size_t min_items = 0;         // lists
@@ -83,6 +87,8 @@ struct Table {
   // The object of this table inside the object of the table around it; for a repeated table, a new one for each
   // element.
   void* (*enter)(void* parent) = nullptr;
+  // Instead of that, for tables of this kind with names of the operator's choice, [table.NAME], any number of them.
+  Parsed<void*> (*enter_named)(void* parent, std::string_view name) = nullptr;
 };
 
 // The table without name that holds all others. Its object is a Draft (draft.h). Built once; any thread.
@@ -92,6 +98,8 @@ struct Table {
 [[nodiscard]] std::string describe_value(const Key& key);
 // The default as TOML text; empty if there is none.
 [[nodiscard]] std::string default_as_toml(const Key& key);
+// The path of a table in the table with the path `around`, with NAME for a name of the operator's choice.
+[[nodiscard]] std::string path_inside(std::string_view around, const Table& table);
 // "[server]", "[[routes.rule]]", from the path "server", "routes.rule[]" of a table.
 [[nodiscard]] std::string header_of(std::string_view path, const Table& table);
 

@@ -77,6 +77,17 @@ Key integer(std::string_view name, Default fallback, Range range, std::string_vi
           }};
 }
 
+template <auto... Field>
+Key number(std::string_view name, double fallback, Range range, std::string_view doc) {
+  return {.name = name,
+          .kind = Kind::number,
+          .doc = doc,
+          .fallback = fallback,
+          .min = range.min,
+          .max = range.max,
+          .store = [](void* object, const Value& value, Objections&) { field_of<Field...>(object) = value.number; }};
+}
+
 // One of a fixed set of names, each standing for a value of an enumeration.
 template <const auto& Names, auto... Field>
 Key choice(std::string_view name, std::string_view fallback, std::string_view doc) {

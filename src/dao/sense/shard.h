@@ -29,8 +29,8 @@ constexpr std::size_t status_class(unsigned status) {
 inline constexpr std::uint32_t kNoRoute = ~std::uint32_t{0};
 
 // Why an attempt was followed by another one; the names of `proxy.retry_on`.
-enum class RetryReason : std::uint8_t { connect_failure, connection_lost, server_error };
-inline constexpr std::size_t kRetryReasons = 3;
+enum class RetryReason : std::uint8_t { connect_failure, connection_lost, server_error, silence };
+inline constexpr std::size_t kRetryReasons = 4;
 
 // How a WebSocket ended; server/tunnel.h says when.
 enum class WebSocketEnd : std::uint8_t {

@@ -18,25 +18,19 @@ namespace dao::sense {
 class UpstreamSignals {
  public:
   // An attempt was sent and waits for its answer's head.
-  void sent(Instant now, std::int64_t in_flight) {
+  void sent(Instant now) {
     ++waiting_;
-    waiting_since_sum_ += seconds(now);
+    waiting_since_sum_ += seconds_at(now);
     last_sent_ = now;
-    in_flight_sum_ += static_cast<double>(in_flight);
-    in_flight_weight_ += 1;
   }
-  // That one got its head, `after` it was sent. `failed`: a 5xx.
+  // That one got its head. `failed`: a 5xx.
   void answered(Instant sent_at, Instant now, bool failed) {
     leave(sent_at);
-    add(seconds_of(now - sent_at), failed);
-    last_answer_ = now;
+    add(seconds_of(now - sent_at), now, failed);
   }
   // That one failed without an answer.
-  void failed(Instant sent_at, Instant now) {
-    leave(sent_at);
-    add(seconds_of(now - sent_at), true);
-  }
-  // That one was called off, by the client or by DAO: nothing was learned but that it took at least so long.
+  void failed(Instant sent_at, Instant now) { answered(sent_at, now, true); }
+  // That one was called off, by the client or by DAO: nothing was learned but that it would have taken longer.
   void cancelled(Instant sent_at, Instant now) {
     leave(sent_at);
     time_sum_ += seconds_of(now - sent_at);
@@ -44,64 +38,79 @@ class UpstreamSignals {
 
   // Attempts whose head has not come.
   [[nodiscard]] std::int64_t waiting() const { return waiting_; }
-  // How many answers the estimate rests on; old ones count less.
-  [[nodiscard]] double weight() const { return weight_; }
+  // How many attempts the estimates rest on; old ones count less.
+  [[nodiscard]] double weight(Instant now) const {
+    return weight_ / (1 + seconds_of(now - last_added_) / kFadeSeconds);
+  }
   // The estimated time to the head, in seconds; 0 while nothing is known.
   [[nodiscard]] double mean_seconds(Instant now) const {
-    const double waited =
-        waiting_ > 0 ? std::max(0.0, static_cast<double>(waiting_) * seconds(now) - waiting_since_sum_) : 0.0;
-    if (weight_ <= 0) return waited;
-    return (time_sum_ + waited) / weight_;
+    const double waited = waiting_ == 0 ? 0 : static_cast<double>(waiting_) * seconds_at(now) - waiting_since_sum_;
+    const double sum = time_sum_ + std::max(0.0, waited);
+    return weight_ > 1 ? sum / weight_ : sum;
   }
-  // Standard deviation over mean, of the answers.
+  // Standard deviation over mean, of the answers; 1 (as of exponential times) while there are few.
   [[nodiscard]] double spread() const {
-    if (weight_ < 2 || time_sum_ <= 0) return 1;
+    if (weight_ < 4 || time_sum_ <= 0) return 1;
     const double mean = time_sum_ / weight_;
     return std::sqrt(std::max(0.0, square_sum_ / weight_ - mean * mean)) / mean;
   }
-  // Share of the attempts that failed, 0..1.
-  [[nodiscard]] double error_rate() const { return weight_ > 0 ? errors_ / weight_ : 0; }
-  // How many were in flight there, on average, when attempts were sent.
-  [[nodiscard]] double usual_in_flight() const {
-    return in_flight_weight_ > 0 ? in_flight_sum_ / in_flight_weight_ : 0;
+  // The same of those alone that have ended.
+  [[nodiscard]] double ended_mean_seconds() const { return weight_ > 1 ? time_sum_ / weight_ : 0; }
+  // When the last one ended.
+  [[nodiscard]] Instant last_ended() const { return last_added_; }
+  // How many answers would have been expected since the last one, by the usual times, from those that wait; of
+  // exponential times the chance of this silence is e to the power of minus that. 0 while little is known.
+  [[nodiscard]] double answers_missed(Instant now) const {
+    const double mean = ended_mean_seconds();
+    if (waiting_ == 0 || weight_ < 8 || mean <= 0) return 0;
+    const double waiting = static_cast<double>(waiting_);
+    const double waited = waiting * seconds_at(now) - waiting_since_sum_;
+    return std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
   }
+  // Share of the attempts that failed, 0..1, cautious while there are few (as if two more had gone well).
+  [[nodiscard]] double error_rate() const { return errors_ / (weight_ + 2); }
   [[nodiscard]] Instant last_sent() const { return last_sent_; }
-  [[nodiscard]] Instant last_answer() const { return last_answer_; }
-  // Forgets everything but what is under way.
-  void forget() { time_sum_ = square_sum_ = weight_ = errors_ = in_flight_sum_ = in_flight_weight_ = 0; }
+  // How the last attempt ended.
+  [[nodiscard]] double last_seconds() const { return last_seconds_; }
+  [[nodiscard]] bool last_failed() const { return last_failed_; }
 
  private:
+  // Estimates rest on the newest, about eighty; and what is older than some seconds fades, so that the first answers of
+  // an upstream that was left alone soon count more than how it was then.
+  static constexpr double kKeep = 1 - 1.0 / 80;
+  static constexpr double kFadeSeconds = 5;
+
   static double seconds_of(Nanoseconds time) {
     return static_cast<double>(std::max<std::int64_t>(0, time.count())) * 1e-9;
   }
-  static double seconds(Instant at) { return static_cast<double>(at.time_since_epoch().count()) * 1e-9; }
+  static double seconds_at(Instant at) { return static_cast<double>(at.time_since_epoch().count()) * 1e-9; }
   void leave(Instant sent_at) {
     --waiting_;
-    waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds(sent_at);
+    waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds_at(sent_at);
   }
-  void add(double took, bool failed) {
-    // The newest about eighty answers rule.
-    constexpr double kKeep = 1 - 1.0 / 80;
+  void add(double took, Instant now, bool failed) {
+    last_seconds_ = took;
+    last_failed_ = failed;
     // Failing fast is no merit.
-    if (failed && weight_ > 0) took = std::max(took, time_sum_ / weight_);
-    time_sum_ = time_sum_ * kKeep + took;
-    square_sum_ = square_sum_ * kKeep + took * took;
-    weight_ = weight_ * kKeep + 1;
-    errors_ = errors_ * kKeep + (failed ? 1 : 0);
-    in_flight_sum_ *= kKeep;
-    in_flight_weight_ *= kKeep;
+    if (failed && weight_ > 0) took = std::max(took, time_sum_ / std::max(1.0, weight_));
+    const double keep = kKeep / (1 + seconds_of(now - last_added_) / kFadeSeconds);
+    last_added_ = now;
+    time_sum_ = time_sum_ * keep + took;
+    square_sum_ = square_sum_ * keep + took * took;
+    weight_ = weight_ * keep + 1;
+    errors_ = errors_ * keep + (failed ? 1 : 0);
   }
 
   std::int64_t waiting_ = 0;
-  double waiting_since_sum_ = 0;
+  double waiting_since_sum_ = 0;  // of their instants, in seconds
   double time_sum_ = 0;
   double square_sum_ = 0;
   double weight_ = 0;
   double errors_ = 0;
-  double in_flight_sum_ = 0;
-  double in_flight_weight_ = 0;
+  double last_seconds_ = 0;
+  bool last_failed_ = false;
   Instant last_sent_{};
-  Instant last_answer_{};
+  Instant last_added_{};
 };
 
 }  // namespace dao::sense

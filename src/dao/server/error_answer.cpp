@@ -71,6 +71,7 @@ ErrorAnswer backend_answer(ErrorKind kind) {
       return {502, "tls_alert_received", "the upstream refused the TLS connection"};
     case ErrorKind::timeout_connect:
       return {504, "connection_timeout", "the upstream did not accept the connection in time"};
+    case ErrorKind::silent:
     case ErrorKind::timeout_head:
     case ErrorKind::timeout_body:
     case ErrorKind::timeout_idle:

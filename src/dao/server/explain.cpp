@@ -61,7 +61,7 @@ void ExplainHeader::chose(const config::Config& config, std::size_t index) {
   const config::Rule& rule = config.rules[route_];
   const auto name = [&](std::size_t i) { return name_as_value(config.upstreams[terms_[i].upstream].name); };
   text_ = fmt::format("chosen={} attempt={} route={} policy={}", name(index), ++attempts_, name_as_value(rule.name),
-                      name_of(rule.policy));
+                      name_as_value(rule.policy.name));
   if (fail_open_) text_ += " fail_open=1";
   for (std::size_t i = 0; i < std::min(terms_.size(), kMostShown); ++i) {
     const align::Explained& one = terms_[i];

@@ -96,7 +96,9 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
     Route route;
     route.policy = align::make_policy(rule.policy);
     for (const config::RuleUpstream& upstream : rule.upstreams) {
-      route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index), .weight = upstream.weight});
+      route.candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index),
+                                  .weight = upstream.weight,
+                                  .intents = upstream.intents});
     }
     routes.push_back(std::move(route));
   }

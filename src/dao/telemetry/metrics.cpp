@@ -80,7 +80,8 @@ constexpr std::array<const char*, sense::kStatusClasses> kCodeClasses = {"none",
 constexpr std::array<const char*, sense::kWebSocketEnds> kWebSocketEnds = {
     "client-close",   "backend-close",   "client-lost", "backend-lost",
     "client-timeout", "backend-timeout", "idle",        "drain"};
-constexpr std::array<const char*, sense::kRetryReasons> kRetryReasons = {"connect-failure", "connection-lost", "5xx"};
+constexpr std::array<const char*, sense::kRetryReasons> kRetryReasons = {"connect-failure", "connection-lost", "5xx",
+                                                                         "silence"};
 
 // The reasons that are shown from the start, so that a rate over them sees the first error too. Any other kind appears
 // with its first error.

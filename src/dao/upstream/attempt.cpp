@@ -85,7 +85,7 @@ bool opens_by_any_2xx(const http::RequestHead& request) {
 void Attempt::begin_waiting() {
   if (in_.signals == nullptr || waiting_since_) return;
   waiting_since_ = in_.loop.now();
-  in_.signals->sent(*waiting_since_, in_.in_flight);
+  in_.signals->sent(*waiting_since_);
 }
 
 void Attempt::end_waiting(bool failed) {
@@ -127,7 +127,7 @@ rt::Task<AttemptOutcome> Attempt::run() {
     outcome_.reused = lease->reused();
     outcome_.address = lease->address();
 
-    in_.exchange.watch_client(&in_.cancel);
+    in_.exchange.watch_client(&in_.client_gone);
     auto sending = send(*lease);
     Result<> done = co_await std::move(sending);
     if (done) {
@@ -204,7 +204,7 @@ rt::Task<Result<>> Attempt::upload_and_receive(ClientExchange& backend) {
   uploading_ = &upload_cancel;
   upload_running_ = true;
   awaiting_continue_ = in_.exchange.request().expect_continue && in_.first.bytes.empty();
-  in_.exchange.watch_client(&in_.cancel);
+  in_.exchange.watch_client(&in_.client_gone);
   auto both = rt::join(upload(backend), rt::racing(receive(backend), upload_cancel));
   const auto [uploaded, received] = co_await std::move(both);
   // The client's failure explains the other one: it called the download off.
@@ -235,7 +235,7 @@ rt::Task<Result<>> Attempt::upload(ClientExchange& backend) {
     }
     if (piece->last) {
       begin_waiting();
-      in_.exchange.watch_client(&in_.cancel);
+      in_.exchange.watch_client(&in_.client_gone);
       break;
     }
   }

@@ -37,11 +37,11 @@ struct AttemptInput {
   const http::ForwardingRules& forwarding;
   std::string_view date;
   std::string_view base_path;
-  rt::Cancel& cancel;  // requested when the client is gone (closed, reset) or the time for the exchange is over
-  bool hold_back_5xx;  // another upstream could answer instead: report a 5xx, do not forward it
-  bool grpc = false;   // look for the status of a gRPC call
+  rt::Cancel& client_gone;  // to be requested when the client is gone (closed, reset); outlives the exchange
+  rt::Cancel& cancel;       // ends the attempt: requested when that one is, when the time is over, or to ask elsewhere
+  bool hold_back_5xx;       // another upstream could answer instead: report a 5xx, do not forward it
+  bool grpc = false;        // look for the status of a gRPC call
   sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
-  std::int64_t in_flight = 0;                 // of the upstream, with this one; for the signals
   std::string_view explanation = {};          // goes to the client as x-dao-explain; empty: nothing does
 };
 

@@ -74,28 +74,16 @@ def run_daoctl(*arguments: str, env: Mapping[str, str] | None = None) -> subproc
 
 
 def policies() -> list[str]:
-    """Every policy that a config may name."""
+    """Every policy that comes with DAO."""
     schema = json.loads((REPOSITORY / "configs/dao.schema.json").read_text())
-    found: list[str] = []
-
-    def visit(node: object) -> None:
-        if isinstance(node, dict):
-            policy = node.get("properties", {}).get("policy") if isinstance(node.get("properties"), dict) else None
-            for part in re.findall(r'"(?:enum|const)": (\[[^\]]*\]|"[^"]*")', json.dumps(policy)) if policy else []:
-                names = json.loads(part)
-                found.extend([names] if isinstance(names, str) else names)
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list):
-            for value in node:
-                visit(value)
-
-    visit(schema)
-    return sorted(set(found))
+    policy = schema["properties"]["routes"]["properties"]["rule"]["items"]["properties"]["policy"]
+    names = policy.get("enum") or re.findall(r'"([a-z0-9-]+)"', policy["description"].partition("Value: ")[2])
+    assert "round-robin" in names
+    return names
 
 
 def check_terms(candidate: Mapping[str, object]) -> None:
-    """A score with weights is the sum that it is said to be."""
+    """A score with weights is the sum that it is said to be, and so is its load."""
     weights = [candidate[name] for name in ("w_load", "w_intent", "w_tempo")]
     if not any(weights):
         return

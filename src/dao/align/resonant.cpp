@@ -1,0 +1,319 @@
+// The upstream that resonates best: what it would cost a request to go there, as a sum of terms in which each doubling
+// counts the same. docs/align.md derives it; `daoctl explain` shows every term.
+//
+//   latency = 2 + s/2      s: doublings of its time to answer over the typical one of the candidates. Of slower ones
+//   the
+//                          half counts again (going there costs a slot for longer, too). What chance explains counts
+//                          for little: s is shrunk by (1 - (d/s)^2) with d = twice its standard error + 0.1, 0 below d.
+//   errors  = -log2(1 - e)/2       e: share of attempts that failed
+//   queue   = log2(1 + q/w)/2      q: in flight now, over all workers; w: its weight over the mean weight
+//   load_resonance = latency + errors + queue, at most 10
+//   intent_gap     = 0 if it is for the request's intent, 5 if for any, 10 if for others
+//   tempo_spikiness = 5 x the coefficient of variation of its requests per second, at most 10
+//   score = w_load*load_resonance + w_intent*intent_gap + w_tempo*tempo_spikiness; the smallest wins
+//
+// With equal upstreams this is the fewest in flight, with unequal ones it is the shortest expected wait. Those within a
+// hair of the best take turns by their weights. Of more than kScanned candidates, so many are drawn for each choice:
+// several proxies then do not all find the same one best (Mitzenmacher, "The power of two choices", 2001).
+//
+// An upstream that looks bad is asked again now and then, or it could never look better: one request at a time, once a
+// second, soon again if that went well, and never more than one in kExploreOneOf.
+//
+// Time: O(min(candidates, kScanned)). What changes slowly is kept for each candidate and looked at again when it is
+// about to decide, so a choice needs no logarithm but one.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "dao/align/policy.h"
+
+namespace dao::align {
+
+namespace {
+
+constexpr std::size_t kScanned = 12;
+constexpr double kNearTie = 0.02;
+constexpr std::uint64_t kExploreOneOf = 64;
+constexpr std::uint64_t kExploreAgainOneOf = 8;
+constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
+constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
+constexpr double kMost = 10;
+
+double half_log2(double value) {
+  return 0.5 * std::log2(value);
+}
+
+// log2(1 + q)/2 of the usual, small q.
+double queue_term(double load) {
+  static const std::array<double, 512> table = [] {
+    std::array<double, 512> values{};
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = half_log2(1 + static_cast<double>(i) / 4);
+    return values;
+  }();
+  const double quarters = load * 4;
+  const auto index = static_cast<std::size_t>(quarters);
+  if (index < table.size() && static_cast<double>(index) == quarters) return table[index];
+  return std::min(kMost, half_log2(1 + load));
+}
+
+class Resonant final : public Policy {
+ public:
+  explicit Resonant(const config::ResonantWeights& weights) : weights_(weights) {}
+
+  std::optional<std::size_t> choose(const Choosing& choosing) override;
+  void explain(const Choosing& choosing, std::vector<Explained>& into) const override;
+
+ private:
+  // What changes only with answers, of one candidate.
+  struct Known {
+    double rate = 0;  // 1 / time to answer; 0: not known
+    double latency = 2;
+    double errors = 0;
+    double tempo = 0;
+    double credit = 0;  // of turns, where it is as good as others
+  };
+  struct Best {
+    std::size_t index = 0;
+    double score = std::numeric_limits<double>::infinity();
+  };
+
+  [[nodiscard]] double typical_seconds() const { return known_ > 0 ? known_ / rates_ : 0; }
+  static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical);
+  // Of a candidate, all terms but the queue and the intent.
+  Known look(const Choosing& choosing, std::size_t index) const;
+  void refresh(const Choosing& choosing, std::size_t index);
+  [[nodiscard]] double queue(const Choosing& choosing, std::size_t index) const;
+  [[nodiscard]] double score(const Choosing& choosing, std::size_t index, const Known& known) const;
+  [[nodiscard]] bool looks_bad(const Known& known, const Known& best) const {
+    return known.latency + known.errors > best.latency + best.errors + 0.5;
+  }
+  [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best) const;
+  void resize(const Choosing& choosing);
+  // Of those that are as good as the best, whose turn it is.
+  Best take_turns(const Choosing& choosing, const std::uint32_t* drawn, const double* scores, std::size_t count,
+                  double smallest);
+  // The candidates to look at now.
+  std::size_t draw(const Choosing& choosing, std::array<std::uint32_t, kScanned>& drawn);
+
+  config::ResonantWeights weights_;
+  std::vector<Known> candidates_;
+  double rates_ = 0;  // sum of the known ones'
+  double known_ = 0;  // how many that are
+  double mean_weight_ = 1;
+  std::size_t refreshed_ = 0;
+  std::uint64_t since_explored_ = 0;
+};
+
+// Doublings over the typical time, as far as chance does not explain them.
+double Resonant::latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical) {
+  constexpr double kUsual = 2;
+  constexpr double kStep = 0.1;
+  if (seconds <= 0 || typical <= 0) return kUsual;
+  const double doublings = std::log2(seconds / typical);
+  // The sums are weighted exponentially, which makes them as good as twice their weight.
+  constexpr double kLog2E = 1.4427;
+  // A few answers say little about how they spread; until there are more, as exponential times do.
+  constexpr double kFew = 16;
+  const double measured = signals.spread();
+  const double spread = std::sqrt((weight * measured * measured + kFew) / (weight + kFew));
+  const double doubt = 2 * kLog2E * spread / std::sqrt(std::max(1.0, 2 * weight)) + kStep;
+  if (std::abs(doublings) <= doubt) return kUsual;
+  const double sure = doublings * (1 - (doubt / doublings) * (doubt / doublings));
+  const double counted = sure > 0 ? 1.5 * sure : sure;
+  return std::clamp(kUsual + counted / 2, 0.0, kMost);
+}
+
+Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) const {
+  const std::uint32_t upstream = choosing.candidates[index].upstream;
+  const sense::UpstreamSignals& signals = choosing.signals[upstream];
+  Known known;
+  const double seconds = signals.mean_seconds(choosing.now);
+  const double weight = signals.weight(choosing.now);
+  if (weight > 0 && seconds > 0) known.rate = 1 / seconds;
+  known.latency = latency_term(signals, seconds, weight, typical_seconds());
+  known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
+  if (upstream < choosing.view.upstreams.size()) {
+    known.tempo = std::min(kMost, 5 * choosing.view.upstreams[upstream].tempo_spikiness);
+  }
+  return known;
+}
+
+void Resonant::refresh(const Choosing& choosing, std::size_t index) {
+  Known known = look(choosing, index);
+  Known& kept = candidates_[index];
+  known.credit = kept.credit;
+  rates_ += known.rate - kept.rate;
+  known_ += (known.rate > 0 ? 1 : 0) - (kept.rate > 0 ? 1 : 0);
+  kept = known;
+}
+
+double Resonant::queue(const Choosing& choosing, std::size_t index) const {
+  const Candidate& candidate = choosing.candidates[index];
+  const auto in_flight = static_cast<double>(choosing.in_flight.count(candidate.upstream));
+  return queue_term(in_flight * mean_weight_ / candidate.weight);
+}
+
+double Resonant::score(const Choosing& choosing, std::size_t index, const Known& known) const {
+  const double load = std::min(kMost, known.latency + known.errors + queue(choosing, index));
+  return weights_.load * load + weights_.intent * intent_gap(choosing.intent, choosing.candidates[index].intents) +
+         weights_.tempo * known.tempo;
+}
+
+bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Known& best) const {
+  if (!looks_bad(candidates_[index], best)) return false;
+  const sense::UpstreamSignals& signals = choosing.signals[choosing.candidates[index].upstream];
+  if (signals.waiting() != 0) return false;
+  const bool went_well = !signals.last_failed() && signals.last_seconds() < 2 * typical_seconds();
+  return since_explored_ >= (went_well ? kExploreAgainOneOf : kExploreOneOf) &&
+         choosing.now - signals.last_sent() >= (went_well ? kExploreAgainAfter : kExploreAfter);
+}
+
+void Resonant::resize(const Choosing& choosing) {
+  candidates_.assign(choosing.candidates.size(), {});
+  rates_ = known_ = 0;
+  double weights = 0;
+  for (const Candidate& candidate : choosing.candidates) weights += candidate.weight;
+  mean_weight_ = weights / static_cast<double>(std::max<std::size_t>(1, choosing.candidates.size()));
+  refreshed_ = 0;
+}
+
+std::size_t Resonant::draw(const Choosing& choosing, std::array<std::uint32_t, kScanned>& drawn) {
+  const std::size_t count = choosing.candidates.size();
+  std::size_t found = 0;
+  if (count <= kScanned) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (choosing.usable(i)) drawn[found++] = static_cast<std::uint32_t>(i);
+    }
+    return found;
+  }
+  for (std::size_t tries = 0; tries < 2 * kScanned && found < kScanned; ++tries) {
+    const std::size_t at = choosing.random.below(count);
+    if (choosing.usable(at)) drawn[found++] = static_cast<std::uint32_t>(at);
+  }
+  for (std::size_t i = 0; found == 0 && i < count; ++i) {
+    if (choosing.usable(i)) drawn[found++] = static_cast<std::uint32_t>(i);
+  }
+  return found;
+}
+
+std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
+  if (candidates_.size() != choosing.candidates.size()) resize(choosing);
+  if (candidates_.empty()) return std::nullopt;
+  // One more is looked at each time, so that none is known from long ago.
+  refreshed_ = refreshed_ + 1 < candidates_.size() ? refreshed_ + 1 : 0;
+  refresh(choosing, refreshed_);
+
+  std::array<std::uint32_t, kScanned> drawn;
+  const std::size_t count = draw(choosing, drawn);
+  if (count == 0) return std::nullopt;
+  std::array<double, kScanned> scores;
+  Best best;
+  for (std::size_t i = 0; i < count; ++i) {
+    scores[i] = score(choosing, drawn[i], candidates_[drawn[i]]);
+    if (scores[i] < best.score) best = {i, scores[i]};
+  }
+  // Whoever is about to be chosen is looked at first: it may have been silent since its last answer.
+  constexpr int kLooks = 3;
+  for (int looks = 0; looks < kLooks; ++looks) {
+    const std::size_t looked_at = best.index;
+    refresh(choosing, drawn[looked_at]);
+    scores[looked_at] = score(choosing, drawn[looked_at], candidates_[drawn[looked_at]]);
+    best = {};
+    for (std::size_t i = 0; i < count; ++i) {
+      if (scores[i] < best.score) best = {i, scores[i]};
+    }
+    if (best.index == looked_at) break;
+  }
+  best = take_turns(choosing, drawn.data(), scores.data(), count, best.score);
+  ++since_explored_;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (drawn[i] == best.index || !may_explore(choosing, drawn[i], candidates_[best.index])) continue;
+    since_explored_ = 0;
+    return drawn[i];
+  }
+  return best.index;
+}
+
+// Smooth weighted round robin among the near ties (round_robin.cpp).
+Resonant::Best Resonant::take_turns(const Choosing& choosing, const std::uint32_t* drawn, const double* scores,
+                                    std::size_t count, double smallest) {
+  Best chosen{drawn[0], smallest};
+  double most = -std::numeric_limits<double>::infinity();
+  double total = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (scores[i] > smallest + kNearTie) continue;
+    Known& known = candidates_[drawn[i]];
+    const double weight = choosing.candidates[drawn[i]].weight;
+    known.credit += weight;
+    total += weight;
+    if (known.credit > most) {
+      most = known.credit;
+      chosen.index = drawn[i];
+    }
+  }
+  candidates_[chosen.index].credit -= total;
+  return chosen;
+}
+
+void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) const {
+  // The same steps with a copy of the state: the answer is that of the next choose().
+  Resonant same = *this;
+  Random random = choosing.random;
+  Choosing copy{.candidates = choosing.candidates,
+                .in_flight = choosing.in_flight,
+                .admission = choosing.admission,
+                .signals = choosing.signals,
+                .view = choosing.view,
+                .route = choosing.route,
+                .now = choosing.now,
+                .random = random,
+                .intent = choosing.intent,
+                .key = choosing.key,
+                .fail_open = choosing.fail_open};
+  const std::optional<std::size_t> chosen = same.choose(copy);
+  into.clear();
+  std::size_t best = 0;
+  double best_score = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
+    const Known known = same.candidates_.empty() ? Known{} : same.candidates_[i];
+    Explained& one = into.emplace_back();
+    one.upstream = choosing.candidates[i].upstream;
+    one.usable = choosing.usable(i);
+    one.latency = known.latency;
+    one.errors = known.errors;
+    one.queue = same.queue(choosing, i);
+    one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
+    one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);
+    one.tempo_spikiness = known.tempo;
+    one.w_load = weights_.load;
+    one.w_intent = weights_.intent;
+    one.w_tempo = weights_.tempo;
+    one.score = same.score(choosing, i, known);
+    one.chosen = chosen == i;
+    if (one.usable && one.score < best_score) {
+      best = i;
+      best_score = one.score;
+    }
+  }
+  if (!chosen) return;
+  Explained& choice = into[*chosen];
+  if (*chosen == best) {
+    choice.why = "smallest score";
+  } else if (choice.score <= best_score + kNearTie) {
+    choice.why = "as good as the smallest score: these take turns";
+  } else if (same.since_explored_ == 0) {
+    choice.why = "looked bad: asked again to find out";
+  } else {
+    choice.why = "smallest score of those drawn";
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Policy> make_resonant(const config::ResonantWeights& weights) {
+  return std::make_unique<Resonant>(weights);
+}
+
+}  // namespace dao::align

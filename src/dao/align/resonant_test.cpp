@@ -1,0 +1,231 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <queue>
+#include <vector>
+
+#include "dao/align/policy.h"
+
+namespace dao::align {
+namespace {
+
+// Upstreams in virtual time, each with as many slots as are asked of it; what a worker would tell the signals is told.
+class ResonantTest : public testing::Test {
+ protected:
+  static constexpr std::size_t kUpstreams = 4;
+
+  std::size_t choose(std::uint64_t intent = 0) { return *policy_->choose(choosing(intent)); }
+  Choosing choosing(std::uint64_t intent = 0) {
+    return {.candidates = candidates_,
+            .in_flight = in_flight_,
+            .admission = admission_,
+            .signals = signals_,
+            .view = view_,
+            .now = now_,
+            .random = random_,
+            .intent = intent};
+  }
+  void send(std::size_t upstream) {
+    in_flight_.enter(upstream);
+    signals_[upstream].sent(now_);
+  }
+  void end(std::size_t upstream, Instant sent, bool failed) {
+    in_flight_.leave(upstream);
+    signals_[upstream].answered(sent, now_, failed);
+  }
+
+  // A steady stream of requests; how many each upstream got.
+  std::map<std::size_t, int> run(Nanoseconds time, double per_second) {
+    std::map<std::size_t, int> got;
+    const Instant until = now_ + time;
+    Instant next = now_;
+    while (next < until) {
+      while (!ends_.empty() && ends_.top().at <= next) {
+        const End one = ends_.top();
+        ends_.pop();
+        now_ = one.at;
+        end(one.upstream, one.sent, one.failed);
+      }
+      now_ = next;
+      const std::size_t chosen = choose();
+      ++got[chosen];
+      send(chosen);
+      const bool failed = random_.unit() < fails_[chosen];
+      const double takes = failed ? 0.0001 : -seconds_[chosen] * std::log(1 - random_.unit());
+      if (!hangs_[chosen]) ends_.push({now_ + in_seconds(takes), now_, chosen, failed});
+      next += in_seconds(-std::log(1 - random_.unit()) / per_second);
+    }
+    return got;
+  }
+  static Nanoseconds in_seconds(double seconds) { return Nanoseconds(static_cast<std::int64_t>(seconds * 1e9)); }
+
+  struct End {
+    Instant at;
+    Instant sent;
+    std::size_t upstream;
+    bool failed;
+    bool operator<(const End& other) const { return at > other.at; }
+  };
+  std::unique_ptr<Policy> policy_ = make_resonant({});
+  std::vector<Candidate> candidates_{{.upstream = 0}, {.upstream = 1}, {.upstream = 2}, {.upstream = 3}};
+  sense::InFlight in_flight_{kUpstreams};
+  sense::Admission admission_{kUpstreams};
+  std::vector<sense::UpstreamSignals> signals_{kUpstreams};
+  sense::View view_;
+  Random random_{1};
+  Instant now_{std::chrono::hours(1)};
+  std::priority_queue<End> ends_;
+  double seconds_[kUpstreams] = {0.01, 0.01, 0.01, 0.01};
+  double fails_[kUpstreams] = {};
+  bool hangs_[kUpstreams] = {};
+};
+
+TEST_F(ResonantTest, EqualUpstreamsShareEvenly) {
+  auto got = run(std::chrono::seconds(20), 1000);
+  for (std::size_t i = 0; i < kUpstreams; ++i) EXPECT_NEAR(got[i], 5000, 250) << i;
+}
+
+TEST_F(ResonantTest, ASlowOneIsLeftAlone) {
+  run(std::chrono::seconds(5), 1000);
+  seconds_[2] = 0.1;
+  run(std::chrono::seconds(1), 1000);
+  auto got = run(std::chrono::seconds(20), 1000);
+  EXPECT_LT(got[2], 200) << "less than 1 %";
+  EXPECT_GT(got[2], 10) << "but it is asked now and then";
+}
+
+TEST_F(ResonantTest, OneThatWasSlowComesBack) {
+  seconds_[2] = 0.1;
+  run(std::chrono::seconds(10), 1000);
+  seconds_[2] = 0.01;
+  run(std::chrono::seconds(3), 1000);
+  auto got = run(std::chrono::seconds(10), 1000);
+  EXPECT_NEAR(got[2], 2500, 250);
+}
+
+TEST_F(ResonantTest, OneThatHangsIsNoticedBeforeAnythingEnds) {
+  run(std::chrono::seconds(5), 1000);
+  hangs_[1] = true;
+  auto got = run(std::chrono::milliseconds(200), 1000);
+  EXPECT_LT(got[1], 25) << "of 50 that would be its share";
+  got = run(std::chrono::seconds(10), 1000);
+  EXPECT_LT(got[1], 5) << "while requests wait there, none is sent to find out";
+}
+
+TEST_F(ResonantTest, FailingFastAttractsNobody) {
+  run(std::chrono::seconds(5), 1000);
+  fails_[0] = 1;
+  run(std::chrono::seconds(2), 1000);
+  auto got = run(std::chrono::seconds(10), 1000);
+  EXPECT_LT(got[0], 200) << "less than 2 %";
+}
+
+TEST_F(ResonantTest, OneThatFailsAtTimesGetsNoMoreThanItsShare) {
+  fails_[0] = 0.3;
+  run(std::chrono::seconds(2), 2000);
+  auto got = run(std::chrono::seconds(20), 2000);
+  EXPECT_LE(got[0], 10'000);
+}
+
+TEST_F(ResonantTest, WeightsShareTheLoadOfIdleUpstreams) {
+  candidates_[0].weight = 3;
+  std::map<std::size_t, int> got;
+  for (int i = 0; i < 600; ++i) ++got[choose()];
+  EXPECT_EQ(got[0], 300);
+  EXPECT_EQ(got[1], 100);
+}
+
+TEST_F(ResonantTest, WeightsScaleTheCapacity) {
+  candidates_[0].weight = 2;
+  for (int i = 0; i < 4; ++i) send(0);
+  for (std::size_t upstream = 1; upstream < kUpstreams; ++upstream) {
+    for (int i = 0; i < 3; ++i) send(upstream);
+  }
+  EXPECT_EQ(choose(), 0U) << "4 of weight 2 are less than 3 of weight 1";
+}
+
+TEST_F(ResonantTest, TheIntentDecidesUntilTheLoadIsFarWorse) {
+  candidates_[0].intents = 1;
+  candidates_[1].intents = 2;
+  candidates_[2].intents = 2;
+  candidates_[3].intents = 2;
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(choose(1), 0U);
+    send(0);
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_NE(choose(2), 0U);
+  candidates_[1].intents = 0;
+  for (int i = 0; i < 50; ++i) {
+    if (choose(1) == 1) return;  // one for any intent, when the right one has enough to do
+    send(0);
+  }
+  FAIL() << "100 requests wait at the only one";
+}
+
+TEST_F(ResonantTest, ManyCandidatesAreDrawnFrom) {
+  candidates_.clear();
+  sense::InFlight in_flight(1000);
+  sense::Admission admission(1000);
+  std::vector<sense::UpstreamSignals> signals(1000);
+  for (std::uint32_t i = 0; i < 1000; ++i) candidates_.push_back({.upstream = i});
+  for (std::size_t i = 0; i < 1000; ++i) {
+    if (i != 777) admission.set_gate(i, sense::Gate::closed);
+  }
+  Choosing one{.candidates = candidates_,
+               .in_flight = in_flight,
+               .admission = admission,
+               .signals = signals,
+               .view = view_,
+               .now = now_,
+               .random = random_};
+  EXPECT_EQ(policy_->choose(one), 777U) << "the only one that is admitted is found";
+  for (std::size_t i = 0; i < 1000; ++i) admission.set_gate(i, sense::Gate::open);
+  std::map<std::size_t, int> got;
+  for (int i = 0; i < 50'000; ++i) ++got[*policy_->choose(one)];
+  int most = 0;
+  for (const auto& [upstream, count] : got) most = std::max(most, count);
+  EXPECT_EQ(got.size(), 1000U);
+  EXPECT_LT(most, 120) << "on average 50";
+}
+
+TEST_F(ResonantTest, ExplainsTheChoiceItThenMakes) {
+  const config::ResonantWeights weights{.load = 0.5, .intent = 0.4, .tempo = 0.1};
+  policy_ = make_resonant(weights);
+  view_.upstreams.resize(kUpstreams);
+  view_.upstreams[3].tempo_spikiness = 0.7;
+  candidates_[0].intents = 1;
+  seconds_[1] = 0.05;
+  fails_[2] = 0.1;
+  std::vector<Explained> explained;
+  for (int round = 0; round < 200; ++round) {
+    run(std::chrono::milliseconds(20), 1000);
+    policy_->explain(choosing(1), explained);
+    ASSERT_EQ(explained.size(), kUpstreams);
+    const std::size_t chosen = choose(1);
+    for (std::size_t i = 0; i < kUpstreams; ++i) {
+      const Explained& one = explained[i];
+      EXPECT_EQ(one.chosen, i == chosen);
+      EXPECT_NEAR(one.load_resonance, std::min(10.0, one.latency + one.errors + one.queue), 1e-9);
+      EXPECT_NEAR(
+          one.score,
+          weights.load * one.load_resonance + weights.intent * one.intent_gap + weights.tempo * one.tempo_spikiness,
+          1e-9);
+      EXPECT_GE(one.score, 0);
+    }
+    EXPECT_FALSE(explained[chosen].why.empty());
+    if (explained[chosen].why == "smallest score") {
+      for (const Explained& one : explained) EXPECT_GE(one.score, explained[chosen].score);
+    }
+  }
+}
+
+TEST_F(ResonantTest, SaysSoWhenNobodyIsUsable) {
+  for (std::size_t i = 0; i < kUpstreams; ++i) admission_.set_gate(i, sense::Gate::closed);
+  EXPECT_EQ(policy_->choose(choosing()), std::nullopt);
+  candidates_.clear();
+  EXPECT_EQ(policy_->choose(choosing()), std::nullopt);
+}
+
+}  // namespace
+}  // namespace dao::align

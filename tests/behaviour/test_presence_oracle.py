@@ -1,0 +1,151 @@
+"""The oracle of the presence campaign: right and wrong verdicts on invented timelines (tests/campaigns/presence)."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+CAMPAIGN = str(Path(__file__).resolve().parents[1] / "campaigns" / "presence")
+sys.path.insert(0, CAMPAIGN)
+import oracle  # noqa: E402
+import schedule  # noqa: E402
+import world  # noqa: E402
+from oracle import Count, Rules, Sample, broken_promises, right_states, score  # noqa: E402
+from schedule import Segment  # noqa: E402
+
+sys.path.remove(CAMPAIGN)
+RULES = Rules()
+
+
+def timeline(kind: str, lasts: float = 10.0) -> list[Segment]:
+    """Healthy for 10 s, then this, then healthy for 10 s."""
+    return [Segment(0, 10, "healthy"), Segment(10, 10 + lasts, kind), Segment(10 + lasts, 20 + lasts, "healthy")]
+
+
+# kind, seconds after the fault's begin, what is right; the fault lasts 40 s.
+CASES = [
+    ("killed", 0.5, None),
+    ("killed", 1.5, {"absent"}),
+    ("refused", 39, {"absent"}),
+    ("hang", 1, None),
+    ("hang", 3, {"liminal", "absent"}),
+    ("hang", 33, {"absent"}),
+    ("errors", 31.5, {"liminal", "absent"}),
+    ("reset", 33, {"absent"}),
+    ("slow", 0.1, {"present", "liminal"}),
+    ("slow", 5, {"present"}),
+    ("few-errors", 5, {"present", "liminal"}),
+    ("half", 5, {"present", "liminal"}),
+    ("failing", 1, {"present", "liminal"}),
+    ("failing", 5, {"liminal"}),
+    ("flap", 5, None),
+    ("killed", 41, None),  # just recovered
+    ("killed", 42.5, {"present"}),
+    ("flap", 42.5, {"present"}),
+    ("slow", 40.5, {"present", "liminal"}),
+    ("killed", -9, {"present", "liminal", "unknown"}),  # the start
+    ("killed", -1, {"present"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "after", "right"), CASES)
+def test_every_other_verdict_is_wrong(kind: str, after: float, right: set[str] | None) -> None:
+    segments = timeline(kind, 40)
+    found = right_states(segments, 10 + after, RULES)
+    assert (None if found is None else set(found)) == right
+    for state in oracle.STATES:
+        made = score("u0", segments, [Sample(10 + after, state)], RULES)
+        if right is None:
+            assert (made.due, made.not_due, made.wrong) == (0, 1, [])
+        else:
+            assert (made.due, made.right) == (1, int(state in right))
+            assert [wrong.said for wrong in made.wrong] == ([] if state in right else [state])
+
+
+def test_what_answers_is_never_absent() -> None:
+    for kind, what in schedule.KINDS.items():
+        if what.nature in ("healthy", "mostly", "failing"):
+            segments = timeline(kind)
+            for tenth in range(300):
+                assert score("u0", segments, [Sample(tenth / 10, "absent")], RULES).right == 0
+
+
+def test_a_wrong_verdict_names_its_time_and_fault() -> None:
+    (wrong,) = score("u1", timeline("killed"), [Sample(15, "present"), Sample(16, "absent")], RULES).wrong
+    assert (wrong.upstream, wrong.at, wrong.kind, wrong.said, wrong.right) == (
+        "u1", 15, "killed", "present", ("absent",))
+
+
+def counts(rate_while_faulty: float, rate_after: float, failures: float = 0) -> list[Count]:
+    """Twice a second for 30 s; 15 requests per second before the fault, from 10 to 20 s."""
+    made, requests, failed = [], 0.0, 0.0
+    for half in range(60):
+        at = half / 2
+        made.append(Count(at, int(requests), int(failed)))
+        requests += 7.5 if at < 10 else rate_while_faulty / 2 if at < 20 else rate_after / 2
+        failed += failures / 2 if 10 <= at < 20 else 0
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "faulty", "after", "failures", "complaints"),
+    [
+        ("errors", 3, 15, 0, []),
+        ("errors", 15, 15, 0, ["u0 errors from 10.0 to 20.0 s"]),
+        ("hang", 3, 15, 0, []),
+        ("hang", 15, 15, 0, ["u0 hang from 10.0 to 20.0 s"]),
+        ("killed", 0, 15, 3, []),
+        ("killed", 0, 15, 15, ["u0 killed from 10.0 to 20.0 s"]),
+        ("killed", 0, 1, 3, ["u0 back at 20.0 s"]),
+        ("half", 15, 1, 0, []),  # it never was dead
+    ],
+)
+def test_promises(kind: str, faulty: float, after: float, failures: float, complaints: list[str]) -> None:
+    broken = broken_promises("u0", timeline(kind), counts(faulty, after, failures), RULES, 0.5)
+    assert len(broken) == len(complaints)
+    assert all(text.startswith(start) for text, start in zip(broken, complaints, strict=True))
+
+
+def test_schedules_are_whole_and_the_same_for_the_same_seed() -> None:
+    seen = set()
+    for number in range(200):
+        drawn = schedule.draw(1, number, 60, 30)
+        assert drawn == schedule.draw(1, number, 60, 30)
+        assert drawn.rolling == (number % schedule.ROLLING_EVERY == 0)
+        for segments in drawn.upstreams:
+            assert (segments[0].begin, segments[-1].end) == (0, 60)
+            assert all(one.end == two.begin for one, two in zip(segments, segments[1:]))
+            assert segments[0].kind == segments[-1].kind == "healthy"
+            seen |= {segment.kind for segment in segments}
+    assert seen == set(schedule.KINDS)
+    assert schedule.draw(1, 1, 60, 30) != schedule.draw(2, 1, 60, 30)
+
+
+def test_rolling_restarts_one_upstream_at_a_time() -> None:
+    upstreams = schedule.rolling(60)
+    for tenth in range(600):
+        at = tenth / 10
+        assert sum(oracle.segment_at(segments, at).kind == "killed" for segments in upstreams) <= 1
+    assert sum(segment.kind == "killed" for segments in upstreams for segment in segments) == 11
+
+
+def test_a_dead_time_may_outlast_the_time_to_absent() -> None:
+    lengths = [segment.end - segment.begin for seed in range(300) for segment in schedule.faulty(
+        random.Random(seed), 60, 30) if segment.nature == "dead"]
+    assert max(lengths) > 33 and min(lengths) < 11
+
+
+def test_verdicts_are_read_from_the_metrics() -> None:
+    text = (
+        "# TYPE dao_upstream_presence_state gauge\n"
+        'dao_upstream_presence_state{upstream="u0",state="present"} 0\n'
+        'dao_upstream_presence_state{upstream="u0",state="absent"} 1\n'
+        'dao_upstream_presence_state{state="liminal",upstream="u1"} 1\n'
+        'dao_upstream_errors_total{upstream="u0",reason="a"} 3\n'
+        'dao_upstream_errors_total{upstream="u0",reason="b"} 4\n'
+    )
+    assert world.read_verdicts(text) == {"u0": "absent", "u1": "liminal"}
+    assert world.read_failures(text) == {"u0": 7}
