@@ -15,6 +15,7 @@
 #include "dao/telemetry/access_log_format.h"
 #include "dao/telemetry/metrics.h"
 #include "demo_command.h"
+#include "simulate_command.h"
 
 namespace {
 
@@ -72,6 +73,22 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
 
+  dao::SimulateOptions simulation;
+  CLI::App* simulate_command =
+      app.add_subcommand("simulate", "compare policies in virtual time; exit status 1 if an expectation is not met");
+  simulate_command->add_option("scenario", simulation.scenarios, "scenario files (TOML; docs/simulate.md)")
+      ->type_name("FILE")
+      ->required();
+  simulate_command->add_option("--policy", simulation.policies, "only these, separated by commas")
+      ->type_name("NAME")
+      ->delimiter(',');
+  simulate_command->add_option("--seed", simulation.seed, "another seed than the scenario's");
+  simulate_command->add_option("--requests", simulation.requests, "how many arrive, instead of the scenario's length")
+      ->check(CLI::PositiveNumber);
+  simulate_command->add_option("--trace", simulation.trace, "requests per step, instead of the scenario's arrivals")
+      ->type_name("FILE");
+  simulate_command->add_flag("--json", simulation.json, "print JSON");
+
   std::string page;
   CLI::App* docs_command = app.add_subcommand("docs", "print a generated reference page");
   docs_command->add_option("page", page, "config, schema, metrics or access-log")
@@ -89,6 +106,7 @@ int main(int argc, char** argv) {
     return dao::config::check(config_path, format, std::cout);
   }
   if (*demo_command) return dao::demo_command(demo);
+  if (*simulate_command) return dao::simulate_command(simulation);
   if (*docs_command) return print_page(page);
   if (config_path.empty()) {
     std::cerr << app.help();

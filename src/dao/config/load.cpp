@@ -56,26 +56,6 @@ std::expected<std::string, std::string> read_file(const std::filesystem::path& p
   return result;
 }
 
-// Fills in what only the text knows: the file's name and the lines.
-void complete(Diagnostics& diagnostics, std::string_view text, std::string_view file) {
-  constexpr std::size_t kMaxShown = 400;  // longer lines are not written by people
-  std::size_t line = 1;
-  std::size_t start = 0;
-  for (Diagnostic& diagnostic : diagnostics) {  // they are in order of position, so one pass over the text is enough
-    diagnostic.file = file;
-    if (diagnostic.line < line) continue;
-    while (line < diagnostic.line && start != std::string_view::npos) {
-      const std::size_t end = text.find('\n', start);
-      start = end == std::string_view::npos ? end : end + 1;
-      ++line;
-    }
-    if (start == std::string_view::npos) return;
-    std::string_view shown = text.substr(start, text.find('\n', start) - start);
-    if (shown.ends_with('\r')) shown.remove_suffix(1);
-    if (shown.size() <= kMaxShown) diagnostic.source_line = shown;
-  }
-}
-
 // The listeners of `bind` come first; without any listener there is the one of the reference page.
 void number_listeners(Server& server) {
   if (server.bind.empty() && server.listeners.empty()) server.bind.push_back(parse_bind(kDefaultBind).value());
@@ -137,6 +117,25 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
 
 }  // namespace
 
+void add_source_lines(Diagnostics& diagnostics, std::string_view text, std::string_view file) {
+  constexpr std::size_t kMaxShown = 400;  // longer lines are not written by people
+  std::size_t line = 1;
+  std::size_t start = 0;
+  for (Diagnostic& diagnostic : diagnostics) {  // they are in order of position, so one pass over the text is enough
+    diagnostic.file = file;
+    if (diagnostic.line < line) continue;
+    while (line < diagnostic.line && start != std::string_view::npos) {
+      const std::size_t end = text.find('\n', start);
+      start = end == std::string_view::npos ? end : end + 1;
+      ++line;
+    }
+    if (start == std::string_view::npos) return;
+    std::string_view shown = text.substr(start, text.find('\n', start) - start);
+    if (shown.ends_with('\r')) shown.remove_suffix(1);
+    if (shown.size() <= kMaxShown) diagnostic.source_line = shown;
+  }
+}
+
 std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_view name) {
   if (text.size() > kMaxFileBytes) {
     return std::unexpected(whole_file(name, "the file is too large", fmt::format("at most {} bytes", kMaxFileBytes)));
@@ -159,7 +158,7 @@ std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_
   }
   const bool failed = findings.failed();
   Diagnostics diagnostics = findings.take();
-  complete(diagnostics, text, name);
+  add_source_lines(diagnostics, text, name);
   if (failed) return std::unexpected(std::move(diagnostics));
   return Loaded{assemble(std::move(applied.draft), applied.places, name), std::move(diagnostics)};
 }

@@ -45,4 +45,7 @@ struct Loaded {
 // `name` stands for the file in diagnostics and in Config::source.
 [[nodiscard]] std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_view name);
 
+// Fills in what only the text knows: `file` and `source_line`. The diagnostics are in order of position.
+void add_source_lines(Diagnostics& diagnostics, std::string_view text, std::string_view file);
+
 }  // namespace dao::config

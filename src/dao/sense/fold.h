@@ -1,31 +1,79 @@
 // Folds the workers' shards into Views: what was counted since the last fold goes into windows of the last 60 seconds.
-// One thread, any clock.
+// One thread, any clock. A step costs what happened since the last one, and a little for each upstream and route that
+// had traffic in its window; memory is held for those only.
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <memory>
 #include <vector>
 
 #include "dao/base/clock.h"
+#include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
+#include "dao/sense/typical.h"
 #include "dao/sense/view.h"
+#include "dao/sense/window.h"
 
 namespace dao::sense {
 
 class Fold {
  public:
-  // The shards outlive it and are all made for so many routes and upstreams.
-  Fold(std::vector<const Shard*> shards, std::size_t routes, std::size_t upstreams);
+  // For each route the numbers of its upstreams. What the shards have counted before now is in no window. All shards
+  // are made for so many routes and for the upstreams of `in_flight`; they and it outlive the fold.
+  Fold(std::vector<const Shard*> shards, std::vector<std::vector<std::uint32_t>> upstreams_of_routes,
+       const InFlight& in_flight);
 
-  // Reads all shards and fills `into`, but for what others decide (presence, level).
+  // Reads all shards and fills `into`, but for what others decide (presence, level). Time begins with the first step.
   void step(Instant now, View& into);
 
  private:
+  struct Counted {
+    std::uint64_t requests = 0;
+    std::uint64_t failures = 0;
+  };
+  struct Upstream {
+    std::unique_ptr<Window> window;  // null: nothing in the last 60 seconds
+    Counted before;                  // in the shards, when they were last read
+    bool touched = false;            // in this step
+    UpstreamView seen;               // what is made of the window, after each sample and each second
+    std::vector<std::uint32_t> routes;
+  };
+  struct Route {
+    std::unique_ptr<Window> window;
+    Counted before;
+    bool touched = false;
+    RouteView seen;
+    std::vector<std::uint32_t> upstreams;
+    Typical latency_ms{0.001};
+    Typical in_flight{1};
+    Typical error_rate{0.001};
+  };
+
+  [[nodiscard]] Counted count_attempts(std::size_t upstream) const;
+  [[nodiscard]] Counted count_requests(std::size_t route) const;
+  void advance_to(std::int64_t second);
+  void read_samples();
+  void take(const Sample& sample);
+  template <class Member>
+  void touch(Member& member, std::vector<std::uint32_t>& touched, std::uint32_t number);
+  void count_touched();
+  void average_in_flight(double seconds);
+  void learn(Route& route);
+  [[nodiscard]] const RouteView* busiest_route(const Upstream& upstream, const View& view) const;
+
   std::vector<const Shard*> shards_;
-  std::vector<std::uint64_t> attempts_before_;
-  std::vector<std::uint64_t> requests_before_;
-  Instant before_{};
-  bool first_ = true;
+  std::vector<std::uint64_t> read_to_;  // of each shard's samples
+  const InFlight& in_flight_;
+  std::vector<Upstream> upstreams_;
+  std::vector<Route> routes_;
+  std::vector<double> average_in_flight_;  // by upstream
+  std::vector<std::uint32_t> touched_upstreams_;
+  std::vector<std::uint32_t> touched_routes_;
+  std::uint64_t samples_lost_ = 0;
+  Instant start_{};
+  Instant before_{};          // the last step
+  double elapsed_ = 0;        // seconds since start_
+  std::int64_t second_ = -1;  // since start_; -1: no step yet
 };
 
 }  // namespace dao::sense

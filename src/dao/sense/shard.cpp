@@ -21,6 +21,7 @@ void RouteCounters::add(const RouteCounters& other) {
 void UpstreamCounters::add(const UpstreamCounters& other) {
   reused.add(other.reused.value());
   add_each(responses, other.responses);
+  failures.add(other.failures.value());
   add_each(errors, other.errors);
   add_each(retries, other.retries);
   connects.add(other.connects.value());

@@ -14,6 +14,8 @@
 #include "dao/base/error.h"
 #include "dao/sense/counter.h"
 #include "dao/sense/histogram.h"
+#include "dao/sense/log_histogram.h"
+#include "dao/sense/sample_ring.h"
 
 namespace dao::sense {
 
@@ -86,6 +88,7 @@ struct alignas(64) RouteCounters {
 struct alignas(64) UpstreamCounters {
   Counter reused;                                 // attempts on a connection that had served before
   std::array<Counter, kStatusClasses> responses;  // attempts, by the status received; [0]: none came
+  Counter failures;                               // attempts that failed or were answered with 5xx
   std::array<Counter, kErrorKinds> errors;
   std::array<Counter, kRetryReasons> retries;  // attempts made because one with this upstream failed
   Counter connects;                            // connections asked for
@@ -127,7 +130,7 @@ class Shard {
  public:
   Shard(std::size_t routes, std::size_t upstreams) : routes_(routes + 1), upstreams_(upstreams) {}
 
-  // A handful of plain additions; see shard_bench.cpp.
+  // A handful of plain additions, and a word for the mind; see shard_bench.cpp.
   void record(const FinishedRequest& request) {
     RouteCounters& route = routes_[request.route == kNoRoute ? routes_.size() - 1 : request.route];
     route.requests[status_class(request.status)].add();
@@ -135,6 +138,10 @@ class Shard {
     route.response_bytes.add(request.response_bytes);
     route.duration.record(request.duration_ns);
     if (request.grpc_status < kGrpcStatuses) route.grpc_calls[request.grpc_status].add();
+    if (request.route != kNoRoute) {
+      samples_.push(
+          {.kind = SampleKind::request, .number = request.route, .bucket = log_bucket_of(request.duration_ns)});
+    }
   }
   void record(const FinishedAttempt& attempt) {
     UpstreamCounters& upstream = upstreams_[attempt.upstream];
@@ -142,6 +149,10 @@ class Shard {
     if (attempt.reused_connection) upstream.reused.add();
     if (attempt.status != 0) upstream.response_head.record(attempt.head_ns);
     if (attempt.error != ErrorKind::none) upstream.errors[static_cast<std::size_t>(attempt.error)].add();
+    upstream.failures.add(attempt.error != ErrorKind::none || status_class(attempt.status) == 5 ? 1 : 0);
+    samples_.push({.kind = SampleKind::attempt,
+                   .number = attempt.upstream,
+                   .bucket = attempt.status != 0 ? log_bucket_of(attempt.head_ns) : Sample::kNoBucket});
   }
   // Counts an error of the client or of DAO itself. Those of a backend belong into its FinishedAttempt.
   void record(const Error& error) {
@@ -159,11 +170,14 @@ class Shard {
   [[nodiscard]] std::span<const UpstreamCounters> upstreams() const { return upstreams_; }
   // One per route, then one for requests without a route.
   [[nodiscard]] std::span<const RouteCounters> routes() const { return routes_; }
+  // One for each recorded attempt, and for each request with a route.
+  [[nodiscard]] const SampleRing& samples() const { return samples_; }
 
  private:
   WorkerCounters worker_;
   std::vector<RouteCounters> routes_;
   std::vector<UpstreamCounters> upstreams_;
+  SampleRing samples_;
 };
 
 }  // namespace dao::sense

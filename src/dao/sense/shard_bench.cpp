@@ -31,7 +31,7 @@ void record_exchange(benchmark::State& state) {
   }
   benchmark::DoNotOptimize(shard.routes().data());
 }
-BENCHMARK(record_exchange)->ArgName("upstreams")->Arg(1)->Arg(16)->Arg(256);
+BENCHMARK(record_exchange)->ArgName("upstreams")->Arg(1)->Arg(8)->Arg(1000);
 
 void find_bucket(benchmark::State& state) {
   Random random{1};

@@ -67,6 +67,9 @@ class UpstreamSignals {
     const double waited = waiting * seconds_at(now) - waiting_since_sum_;
     return std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
   }
+  // It was found to answer nothing, and nothing has ended there since.
+  void found_silent() { silent_ = true; }
+  [[nodiscard]] bool silent() const { return silent_; }
   // Share of the attempts that failed, 0..1, cautious while there are few (as if two more had gone well).
   [[nodiscard]] double error_rate() const { return errors_ / (weight_ + 2); }
   [[nodiscard]] Instant last_sent() const { return last_sent_; }
@@ -89,6 +92,7 @@ class UpstreamSignals {
     waiting_since_sum_ = waiting_ == 0 ? 0 : waiting_since_sum_ - seconds_at(sent_at);
   }
   void add(double took, Instant now, bool failed) {
+    silent_ = false;
     last_seconds_ = took;
     last_failed_ = failed;
     // Failing fast is no merit.
@@ -109,6 +113,7 @@ class UpstreamSignals {
   double errors_ = 0;
   double last_seconds_ = 0;
   bool last_failed_ = false;
+  bool silent_ = false;
   Instant last_sent_{};
   Instant last_added_{};
 };

@@ -2,7 +2,8 @@
 // without locks (each has the latest as a message) and by the admin API, the metrics and `daoctl`.
 //
 // Upstreams and routes are numbered as in the configuration. Durations in milliseconds, since these are figures for
-// people and for scores. Windows: the last 60 seconds, or less after a start.
+// people and for scores. Windows: the last 60 seconds, or less after a start (window.h); an empty one has zeros.
+// Quantiles and means are off by less than 1 % (log_histogram.h).
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,15 @@ enum class Level : std::uint8_t { dormant, aware, vigilant, transcendent };
 struct UpstreamView {
   Presence presence = Presence::unknown;
   double requests = 0;    // attempts that ended in the window
-  double rps = 0;         // attempts per second, over the last seconds
+  double rps = 0;         // attempts ended per second, over the last five seconds
+  double in_flight = 0;   // attempts under way, averaged over about a second
   double error_rate = 0;  // 0..1: failed attempts and 5xx, of those in the window
   double p50_ms = 0;      // to the response head; 0 without requests
   double p95_ms = 0;
   double p99_ms = 0;
   double mean_ms = 0;
-  double tempo_spikiness = 0;  // coefficient of variation of the requests per second
-  double load_resonance = 0;   // 0..10, against what its routes have learned
+  double tempo_spikiness = 0;  // coefficient of variation of the requests per second, beyond chance (window.h)
+  double load_resonance = 0;   // 0..10, against what the busiest of its routes has learned (resonance.h)
 };
 
 struct RouteView {
@@ -37,13 +39,19 @@ struct RouteView {
   double p50_ms = 0;      // from the first byte of the request to the end of the answer
   double p95_ms = 0;
   double p99_ms = 0;
-  double typical_ms = 0;  // what the route has learned: the usual time to the head of its attempts; 0 = not yet
+  double mean_ms = 0;
+  double tempo_spikiness = 0;
+  // What the route has learned of itself (typical.h), from all attempts with its upstreams:
+  double typical_ms = 0;          // the usual time to the head; 0 = nothing yet
+  double typical_in_flight = 0;   // the usual number under way at one upstream
+  double typical_error_rate = 0;  // 0..1
 };
 
 struct View {
   std::uint64_t number = 0;  // counts views
   Instant folded_at{};
   Level level = Level::vigilant;
+  std::uint64_t samples_lost = 0;  // durations that are in no window: the mind was too late for them; since the start
   std::vector<UpstreamView> upstreams;
   std::vector<RouteView> routes;
 };

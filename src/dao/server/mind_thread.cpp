@@ -34,7 +34,9 @@ sense::ViewPtr MindThread::latest() const {
 rt::Task<> MindThread::think() {
   Instant next = loop_.now();
   while (!end_.requested()) {
+    const Instant began = loop_.precise_now();
     const sense::ViewPtr view = mind_.step(loop_.now());
+    step_durations_.record(static_cast<std::uint64_t>((loop_.precise_now() - began).count()));
     {
       const std::lock_guard lock(latest_mutex_);
       latest_ = view;

@@ -8,6 +8,7 @@
 #include "dao/liminal/mind.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/epoll_loop.h"
+#include "dao/sense/histogram.h"
 
 namespace dao::server {
 
@@ -24,6 +25,8 @@ class MindThread {
   void stop();
   // Any thread: the last View; null before the first.
   [[nodiscard]] sense::ViewPtr latest() const;
+  // Any thread: what the steps took.
+  [[nodiscard]] const sense::Histogram& step_durations() const { return step_durations_; }
 
  private:
   rt::Task<> think();
@@ -35,6 +38,7 @@ class MindThread {
   rt::Cancel end_;
   mutable std::mutex latest_mutex_;
   sense::ViewPtr latest_;
+  sense::Histogram step_durations_;
   std::thread thread_;
 };
 

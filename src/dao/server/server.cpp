@@ -429,6 +429,9 @@ std::string Process::metrics() const {
   snapshot.routes = route_names_;
   snapshot.upstreams = upstream_names_;
   snapshot.in_flight = in_flight_.get();
+  const sense::ViewPtr view = mind_thread_->latest();
+  snapshot.view = view.get();
+  snapshot.mind_steps = &mind_thread_->step_durations();
   snapshot.access_log_dropped = access_log_ ? access_log_->dropped() : 0;
   snapshot.log_dropped = log::dropped();
   snapshot.ready = ready_;

@@ -9,6 +9,8 @@ namespace {
 // e^-12: once in 160 000 looks by chance, if times are exponential.
 constexpr double kMissed = 12;
 constexpr std::int64_t kWaiting = 4;
+// Of one that is known to be silent, the next request says enough.
+constexpr double kMissedAgain = 4;
 constexpr double kFirstLook = 4;  // usual times after it was sent
 constexpr Nanoseconds kSoonest = std::chrono::milliseconds(5);
 
@@ -42,8 +44,11 @@ bool SilenceWatch::others_answer() const {
 void SilenceWatch::look() {
   if (exchange_.head_sent()) return;
   const Instant now = worker_.loop.now();
-  const sense::UpstreamSignals& signals = worker_.signals[upstream_];
-  if (signals.waiting() >= kWaiting && signals.answers_missed(now) >= kMissed && others_answer()) {
+  sense::UpstreamSignals& signals = worker_.signals[upstream_];
+  const double missed = signals.answers_missed(now);
+  const bool silent = signals.silent() ? missed >= kMissedAgain : signals.waiting() >= kWaiting && missed >= kMissed;
+  if (silent && others_answer()) {
+    signals.found_silent();
     attempt_.request(ErrorKind::silent);
     return;
   }

@@ -8,6 +8,7 @@
 #include <array>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,8 @@ using sense::UpstreamCounters;
 static_assert(sense::kFloodKinds == http::h2::kFloods);
 static_assert(sense::kNoGrpcStatus == http::kGrpcStatusNames.size());
 
+constexpr double kMillisecondsPerSecond = 1000;
+
 struct Upstream {
   UpstreamCounters counters;
   std::int64_t in_flight = 0;
@@ -37,6 +40,8 @@ struct Sums {
   sense::WorkerCounters worker;
   std::map<std::string_view, RouteCounters> routes;
   std::map<std::string_view, Upstream> upstreams;
+  std::map<std::string_view, const sense::RouteView*> seen_routes;
+  std::map<std::string_view, const sense::UpstreamView*> seen_upstreams;
 };
 
 using Labels = std::vector<ClientMetric::Label>;
@@ -132,6 +137,31 @@ void each_upstream(const Sums& sums, Series& series, Read read) {
   for (const auto& [name, upstream] : sums.upstreams) {
     series.value(read(upstream), {{"upstream", std::string{name}}});
   }
+}
+
+// The figures of the mind's view; `read` answers nothing where there is nothing to tell.
+template <class Seen, class Read>
+void each_seen(const std::map<std::string_view, const Seen*>& all, const char* label, Series& series, Read read) {
+  for (const auto& [name, seen] : all) {
+    if (const std::optional<double> figure = read(*seen)) series.value(*figure, {{label, std::string{name}}});
+  }
+}
+
+template <class Seen>
+void each_quantile(const std::map<std::string_view, const Seen*>& all, const char* label, Series& series) {
+  for (const auto& [name, seen] : all) {
+    if (seen->p50_ms <= 0) continue;
+    const std::pair<const char*, double> quantiles[] = {
+        {"0.5", seen->p50_ms}, {"0.95", seen->p95_ms}, {"0.99", seen->p99_ms}};
+    for (const auto& [quantile, milliseconds] : quantiles) {
+      series.value(milliseconds / kMillisecondsPerSecond, {{label, std::string{name}}, {"quantile", quantile}});
+    }
+  }
+}
+
+template <class Seen>
+std::optional<double> error_ratio(const Seen& seen) {
+  return seen.requests > 0 ? std::optional{seen.error_rate} : std::nullopt;
 }
 
 struct Metric {
@@ -294,6 +324,79 @@ constexpr Metric kMetrics[] = {
          }
        }
      }},
+    // What the mind sees: the last 60 seconds
+    {"dao_route_latency_window_seconds", MetricType::Gauge, "route, quantile",
+     "Quantiles of the duration of requests in the last 60 s, within 1 %; from the first byte of the request head to "
+     "the last byte of the response. Not shown without requests.",
+     [](const Sums& sums, Series& series) { each_quantile(sums.seen_routes, "route", series); }},
+    {"dao_route_error_ratio", MetricType::Gauge, "route",
+     "Share of the requests in the last 60 s that were answered with 5xx or not at all. Not shown without requests.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_routes, "route", series, [](const auto& route) { return error_ratio(route); });
+     }},
+    {"dao_route_requests_per_second", MetricType::Gauge, "route",
+     "Requests that ended, per second, over the last 5 to 6 s.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_routes, "route", series, [](const auto& route) { return std::optional{route.rps}; });
+     }},
+    {"dao_route_tempo_spikiness", MetricType::Gauge, "route",
+     "Coefficient of variation of the requests per second in the last 60 s, without what chance makes of a steady "
+     "rate; 0: steady.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_routes, "route", series,
+                 [](const auto& route) { return std::optional{route.tempo_spikiness}; });
+     }},
+    {"dao_route_typical_latency_seconds", MetricType::Gauge, "route",
+     "What the route has learned of itself: the usual time from sending an attempt to its response head. Not shown "
+     "before it has learned anything.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_routes, "route", series, [](const auto& route) {
+         return route.typical_ms > 0 ? std::optional{route.typical_ms / kMillisecondsPerSecond} : std::nullopt;
+       });
+     }},
+    {"dao_upstream_latency_window_seconds", MetricType::Gauge, "upstream, quantile",
+     "Quantiles of the time from sending an attempt to its response head in the last 60 s, within 1 %. Not shown "
+     "without responses.",
+     [](const Sums& sums, Series& series) { each_quantile(sums.seen_upstreams, "upstream", series); }},
+    {"dao_upstream_error_ratio", MetricType::Gauge, "upstream",
+     "Share of the attempts in the last 60 s that failed or were answered with 5xx. Not shown without attempts.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_upstreams, "upstream", series, [](const auto& upstream) { return error_ratio(upstream); });
+     }},
+    {"dao_upstream_requests_per_second", MetricType::Gauge, "upstream",
+     "Attempts that ended, per second, over the last 5 to 6 s.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_upstreams, "upstream", series,
+                 [](const auto& upstream) { return std::optional{upstream.rps}; });
+     }},
+    {"dao_upstream_tempo_spikiness", MetricType::Gauge, "upstream",
+     "Coefficient of variation of the attempts per second in the last 60 s, without what chance makes of a steady "
+     "rate; 0: steady.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_upstreams, "upstream", series,
+                 [](const auto& upstream) { return std::optional{upstream.tempo_spikiness}; });
+     }},
+    {"dao_upstream_load_resonance", MetricType::Gauge, "upstream",
+     "Load score, 0 to 10, from latency, errors and attempts under way against what the route has learned "
+     "(sense.md); small is good.",
+     [](const Sums& sums, Series& series) {
+       each_seen(sums.seen_upstreams, "upstream", series,
+                 [](const auto& upstream) { return std::optional{upstream.load_resonance}; });
+     }},
+    {"dao_mind_steps_total", MetricType::Counter, "", "Views that the mind has made of the traffic; ten a second.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.snapshot.view == nullptr ? 0 : sums.snapshot.view->number);
+     }},
+    {"dao_mind_step_seconds", MetricType::Histogram, "", "What making a view took.",
+     [](const Sums& sums, Series& series) {
+       if (sums.snapshot.mind_steps != nullptr) series.histogram(*sums.snapshot.mind_steps, {});
+     }},
+    {"dao_mind_samples_lost_total", MetricType::Counter, "",
+     "Durations that are in no window of the last 60 s, since the mind came too late for them; counts are complete "
+     "all the same.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.snapshot.view == nullptr ? 0 : sums.snapshot.view->samples_lost);
+     }},
     {"dao_retries_denied_total", MetricType::Counter, "", "Retries not made because the retry budget was spent.",
      [](const Sums& sums, Series& series) { series.value(sums.worker.retries_denied.value()); }},
     // DAO itself
@@ -339,7 +442,17 @@ std::string_view unit_of(std::string_view name) {
   if (name.ends_with("_total")) name.remove_suffix(6);
   if (name.ends_with("_seconds")) return "seconds";
   if (name.ends_with("_bytes")) return "bytes";
+  if (name.ends_with("_ratio")) return "ratio";
   return "";
+}
+
+template <class Seen>
+void keep_busiest(std::span<const std::string> names, const std::vector<Seen>& seen,
+                  std::map<std::string_view, const Seen*>& into) {
+  for (std::size_t i = 0; i < std::min(names.size(), seen.size()); ++i) {
+    const Seen*& kept = into[names[i]];
+    if (kept == nullptr || seen[i].requests > kept->requests) kept = &seen[i];
+  }
 }
 
 void sum_up(Sums& sums) {
@@ -354,6 +467,10 @@ void sum_up(Sums& sums) {
       sums.upstreams[snapshot.upstreams[i]].counters.add(shard->upstreams()[i]);
     }
   }
+  if (snapshot.view != nullptr) {
+    keep_busiest(snapshot.routes, snapshot.view->routes, sums.seen_routes);
+    keep_busiest(snapshot.upstreams, snapshot.view->upstreams, sums.seen_upstreams);
+  }
   if (snapshot.in_flight == nullptr) return;
   for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
     sums.upstreams[snapshot.upstreams[i]].in_flight += snapshot.in_flight->count(i);
@@ -363,7 +480,7 @@ void sum_up(Sums& sums) {
 }  // namespace
 
 std::string render_metrics(const MetricsSnapshot& snapshot) {
-  Sums sums{.snapshot = snapshot, .worker = {}, .routes = {}, .upstreams = {}};
+  Sums sums{.snapshot = snapshot, .worker = {}, .routes = {}, .upstreams = {}, .seen_routes = {}, .seen_upstreams = {}};
   sum_up(sums);
   std::vector<MetricFamily> families;
   families.reserve(std::size(kMetrics));
@@ -386,7 +503,8 @@ std::string render_metrics_reference() {
       "\n"
       "`GET /metrics` on `telemetry.prometheus_bind`, Prometheus text format 0.0.4. Figures are sums over all workers "
       "since\n"
-      "start. Label values come from the configuration or from fixed lists, never from a client. `route` is the name "
+      "start, but for those of the last 60 seconds, which say so ([sense.md](sense.md)). Label values come from the "
+      "configuration or from fixed lists, never from a client. `route` is the name "
       "of a\n"
       "rule, or `(none)` for requests that matched none; `code_class` is `1xx` ... `5xx` or `none`; a `reason` is "
       "shown\n"

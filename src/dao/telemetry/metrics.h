@@ -9,6 +9,7 @@
 
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
+#include "dao/sense/view.h"
 #include "dao/telemetry/process_figures.h"
 
 namespace dao::telemetry {
@@ -19,12 +20,14 @@ inline constexpr std::string_view kNoRouteLabel = "(none)";
 
 // Everything a scrape needs; borrowed for the call. `routes` and `upstreams` name the shards' numbers; shards of a
 // different shape than these lists are an error of the caller. Upstreams (or routes) of the same name are one series,
-// summed.
+// summed; of what the view says, which has no sum, the busiest one is shown.
 struct MetricsSnapshot {
   std::span<const sense::Shard* const> shards = {};  // one per worker
   std::span<const std::string> routes = {};
   std::span<const std::string> upstreams = {};
   const sense::InFlight* in_flight = nullptr;
+  const sense::View* view = nullptr;  // the latest; null: none yet, and nothing of it is shown
+  const sense::Histogram* mind_steps = nullptr;
   std::uint64_t access_log_dropped = 0;
   std::uint64_t log_dropped = 0;
   bool ready = false;

@@ -63,6 +63,8 @@ class MetricsTest : public testing::Test {
          .routes = routes_,
          .upstreams = upstreams_,
          .in_flight = &in_flight_,
+         .view = &view_,
+         .mind_steps = &mind_steps_,
          .access_log_dropped = 3,
          .log_dropped = 4,
          .ready = true,
@@ -81,6 +83,8 @@ class MetricsTest : public testing::Test {
   Shard one_{2, 2};
   Shard two_{2, 2};
   sense::InFlight in_flight_{2};
+  sense::View view_;
+  sense::Histogram mind_steps_;
 };
 
 TEST_F(MetricsTest, EverySampleBelongsToADeclaredFamily) {
@@ -154,6 +158,69 @@ TEST_F(MetricsTest, UpstreamFiguresAreSummedOverWorkers) {
   EXPECT_EQ(value(R"(dao_upstream_connect_failures_total{upstream="b"})"), 2);
   EXPECT_EQ(value(R"(dao_upstream_reused_connections_total{upstream="b"})"), 2);
   EXPECT_EQ(value(R"(dao_upstream_retries_total{upstream="b",reason="connect-failure"})"), 2);
+}
+
+TEST_F(MetricsTest, WhatTheMindSeesIsShownInBaseUnits) {
+  view_.number = 17;
+  view_.samples_lost = 3;
+  view_.upstreams.resize(2);
+  sense::UpstreamView& upstream = view_.upstreams[0];
+  upstream.requests = 50;
+  upstream.rps = 12.5;
+  upstream.error_rate = 0.25;
+  upstream.p50_ms = 10;
+  upstream.p95_ms = 20;
+  upstream.p99_ms = 30;
+  upstream.tempo_spikiness = 0.5;
+  upstream.load_resonance = 4;
+  view_.routes.resize(2);
+  sense::RouteView& route = view_.routes[1];
+  route.requests = 40;
+  route.rps = 8;
+  route.error_rate = 0.125;
+  route.p50_ms = 15;
+  route.p95_ms = 25;
+  route.p99_ms = 35;
+  route.tempo_spikiness = 0.75;
+  route.typical_ms = 9;
+  mind_steps_.record(300'000);
+  EXPECT_EQ(value(R"(dao_upstream_latency_window_seconds{upstream="a",quantile="0.5"})"), 0.010);
+  EXPECT_EQ(value(R"(dao_upstream_latency_window_seconds{upstream="a",quantile="0.95"})"), 0.020);
+  EXPECT_EQ(value(R"(dao_upstream_latency_window_seconds{upstream="a",quantile="0.99"})"), 0.030);
+  EXPECT_EQ(value(R"(dao_upstream_error_ratio{upstream="a"})"), 0.25);
+  EXPECT_EQ(value(R"(dao_upstream_requests_per_second{upstream="a"})"), 12.5);
+  EXPECT_EQ(value(R"(dao_upstream_tempo_spikiness{upstream="a"})"), 0.5);
+  EXPECT_EQ(value(R"(dao_upstream_load_resonance{upstream="a"})"), 4);
+  EXPECT_EQ(value(R"(dao_route_latency_window_seconds{route="web",quantile="0.5"})"), 0.015);
+  EXPECT_EQ(value(R"(dao_route_latency_window_seconds{route="web",quantile="0.99"})"), 0.035);
+  EXPECT_EQ(value(R"(dao_route_error_ratio{route="web"})"), 0.125);
+  EXPECT_EQ(value(R"(dao_route_requests_per_second{route="web"})"), 8);
+  EXPECT_EQ(value(R"(dao_route_tempo_spikiness{route="web"})"), 0.75);
+  EXPECT_EQ(value(R"(dao_route_typical_latency_seconds{route="web"})"), 0.009);
+  EXPECT_EQ(value("dao_mind_steps_total"), 17);
+  EXPECT_EQ(value("dao_mind_samples_lost_total"), 3);
+  EXPECT_EQ(value("dao_mind_step_seconds_count"), 1);
+}
+
+TEST_F(MetricsTest, WithoutRequestsThereAreRatesButNoQuantilesAndNoRatio) {
+  view_.upstreams.resize(2);
+  view_.routes.resize(2);
+  EXPECT_EQ(value(R"(dao_upstream_requests_per_second{upstream="b"})"), 0);
+  EXPECT_EQ(value(R"(dao_upstream_load_resonance{upstream="b"})"), 0);
+  EXPECT_TRUE(std::isnan(value(R"(dao_upstream_latency_window_seconds{upstream="b",quantile="0.5"})")));
+  EXPECT_TRUE(std::isnan(value(R"(dao_upstream_error_ratio{upstream="b"})")));
+  EXPECT_TRUE(std::isnan(value(R"(dao_route_typical_latency_seconds{route="api"})")));
+}
+
+TEST_F(MetricsTest, OfUpstreamsOfOneNameTheBusiestIsSeen) {
+  upstreams_ = {"a", "a"};
+  view_.upstreams.resize(2);
+  view_.upstreams[0].requests = 5;
+  view_.upstreams[0].error_rate = 1;
+  view_.upstreams[1].requests = 500;
+  view_.upstreams[1].rps = 100;
+  EXPECT_EQ(value(R"(dao_upstream_error_ratio{upstream="a"})"), 0);
+  EXPECT_EQ(value(R"(dao_upstream_requests_per_second{upstream="a"})"), 100);
 }
 
 TEST_F(MetricsTest, WorkerFiguresAreSummed) {
