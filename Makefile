@@ -17,7 +17,7 @@ deps: ## install what building and testing needs (apt-get; asks for nothing)
 
 build: ## build the programs into build/release/bin
 	@scripts/install-deps build
-	@scripts/build $(PRESET) dao dao-upstream
+	@scripts/build $(PRESET) dao daoctl dao-upstream
 
 run: build ## build, then serve the demo: DAO before three upstreams, with live figures
 	@$(BUILD)/bin/dao demo

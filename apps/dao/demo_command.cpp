@@ -153,6 +153,7 @@ class Demo {
   std::unique_ptr<DemoLoad> load_;
   std::string address_;
   std::string telemetry_address_;
+  std::string admin_address_;
   net::SocketAddress telemetry_;
   std::deque<DemoSample> window_;
   std::optional<DemoSample> first_;
@@ -173,6 +174,7 @@ std::optional<net::SocketAddress> parse_address(std::string_view text) {
 std::string Demo::config() const {
   std::string text = fmt::format(
       "# Made by `dao demo`.\n[server]\nbind = {}\n\n[telemetry]\nprometheus_bind = \"127.0.0.1:0\"\n\n"
+      "[admin]\nbind = \"127.0.0.1:0\"\nexplain_header = true\n\n"
       "[telemetry.access_log]\npath = {}\n\n[[routes.rule]]\nname = \"demo\"\npolicy = \"least-connections\"\n",
       toml_string(options_.bind), toml_string(folder_.path() + "/access.log"));
   for (const auto& upstream : upstreams_) {
@@ -207,6 +209,7 @@ std::expected<void, std::string> Demo::start() {
   if (const auto ready = dao_->wait_until_ready(kReadyPatience); !ready) return ready;
   address_ = dao_->logged("listening", "address");
   telemetry_address_ = dao_->logged("telemetry", "address");
+  admin_address_ = dao_->logged("admin", "address");
   const auto proxy = parse_address(address_);
   const auto telemetry = parse_address(telemetry_address_);
   if (!proxy || !telemetry) return std::unexpected("dao did not say where it listens:\n" + dao_->last_lines());
@@ -226,6 +229,7 @@ void Demo::introduce() const {
       {curl + "?status=503'", "a failure that no other upstream can mend"},
       {curl + "?reset=head'", "connections that break: DAO's own answer"},
       {"curl 'http://" + telemetry_address_ + "/metrics'", "the figures below, and more"},
+      {"daoctl --admin " + admin_address_ + " top", "the upstreams live; `explain demo`: why they are chosen"},
       {"tail -f " + folder_.path() + "/access.log", "each request with its upstream and times"},
       {"cat " + folder_.path() + "/dao.toml", "the configuration of all this"},
   };

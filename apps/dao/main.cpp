@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "dao/admin/admin_service.h"
 #include "dao/config/check_report.h"
 #include "dao/config/load.h"
 #include "dao/config/reference.h"
@@ -25,7 +26,8 @@ int run(const std::string& path) {
     return 1;
   }
   if (!loaded->warnings.empty()) std::cerr << dao::config::render_text(loaded->warnings);
-  return dao::server::run(std::make_shared<const dao::config::Config>(std::move(loaded->config)));
+  dao::admin::Factory admin;
+  return dao::server::run(std::make_shared<const dao::config::Config>(std::move(loaded->config)), admin);
 }
 
 int print_page(const std::string& page) {

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lib import deadline
+from lib.admin import run_daoctl
 from lib.dao import binary
 
 # Starting four programs and a first figure after two seconds.
@@ -115,6 +116,9 @@ def test_the_commands_it_shows_work(start: Callable[..., Demo], tmp_path: Path) 
                 assert answer.status in (200, 503)
         except urllib.error.HTTPError as error:
             assert error.code == (502 if "reset" in url else 503)
+    (admin,) = re.findall(r"^  daoctl --admin (\S+) top  +# ", demo.output(), re.MULTILINE)
+    assert run_daoctl("--admin", admin, "top", "--count", "1").returncode == 0
+    assert "Worker 0 would choose " in run_daoctl("--admin", admin, "explain", "demo").stdout
     config = next(demo.temporary.glob("*/dao.toml"))
     checked = subprocess.run([binary(), "check", str(config)], capture_output=True, timeout=PATIENCE, check=False)
     assert checked.returncode == 0, checked.stdout

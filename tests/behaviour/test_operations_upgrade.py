@@ -14,6 +14,7 @@ import pytest
 
 import lib.dao
 from lib import deadline
+from lib.admin import read, with_admin
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.faults import expect_ok, get, post
@@ -315,3 +316,14 @@ def test_a_socket_that_nobody_passed(start_dao, origin: Origin) -> None:
     dao = start_dao(simple_config(origin.url, server={"bind": "fd:web"}), wait_ready=False)
     assert dao.wait_exit() == 1
     assert "no such socket was passed" in dao.log_text()
+
+
+def test_the_admin_api_goes_over_to_the_successor(
+    start_dao: Callable[..., Dao], origin: Origin, tmp_path: Path
+) -> None:
+    for bind in ("127.0.0.1:0", f"unix:{tmp_path}/admin.sock"):
+        dao = start_dao(with_admin(simple_config(origin.url), bind=bind))
+        successor = upgrade(dao, dao.process.pid)
+        deadline.wait_until(lambda dao=dao: dao.process.poll() is not None, "the end of the first process")
+        assert read(dao, "/v1/status")["pid"] == successor
+        end(dao, successor)

@@ -75,9 +75,12 @@ struct Explained {
   double load_resonance = 0;   // 0..10, of the three
   double intent_gap = 0;       // 0..10
   double tempo_spikiness = 0;  // 0..10
-  double score = 0;            // w_load * load_resonance + w_intent * intent_gap + w_tempo * tempo_spikiness
-  bool chosen = false;         // what choose() would answer now
-  std::string_view why;        // where it is not by the score alone: a static text
+  double w_load = 0;           // the weights of the sum; all 0: the score is not that sum, `why` says what it is
+  double w_intent = 0;
+  double w_tempo = 0;
+  double score = 0;      // w_load * load_resonance + w_intent * intent_gap + w_tempo * tempo_spikiness
+  bool chosen = false;   // what choose() would answer now
+  std::string_view why;  // where it is not by the score alone: a static text
 };
 
 class Policy {

@@ -288,6 +288,9 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
     one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);
     one.tempo_spikiness = known.tempo;
+    one.w_load = weights_.load;
+    one.w_intent = weights_.intent;
+    one.w_tempo = weights_.tempo;
     one.score = same.score(choosing, i, known);
     one.chosen = chosen == i;
     if (one.usable && one.score < best_score) {

@@ -189,6 +189,18 @@ Parsed<AddressBlock> parse_address_block(std::string_view text) {
   return block;
 }
 
+bool is_local(const Address& address) {
+  switch (address.kind) {
+    case Address::Kind::unix_socket:
+      return true;
+    case Address::Kind::tcp:
+      return address.host.starts_with("127.") || address.host == "::1";
+    case Address::Kind::inherited:
+      break;
+  }
+  return false;
+}
+
 bool same_listener(const Address& a, const Address& b) {
   if (a.kind != b.kind) return false;
   if (a.kind == Address::Kind::unix_socket) return a.path == b.path;

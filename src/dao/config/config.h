@@ -176,6 +176,16 @@ struct Telemetry {
   LogLevel log_level = LogLevel::info;
 };
 
+// The admin API (docs/admin-api.md) and what DAO tells trusted clients of its choices.
+struct Admin {
+  std::optional<Address> bind;           // absent = off; differs from every other listener
+  bool bind_given = false;               // false: it is the default, which another DAO of the machine may have taken
+  std::string token_file;                // empty only if `bind` is a loopback address or a unix socket
+  std::vector<std::string> allow_hosts;  // in lower case, IPv6 in brackets
+  bool explain_header = false;
+  TrustedProxies explain_trusted;  // whose requests may ask for x-dao-explain
+};
+
 enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
 
 // Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; https, the same with https or wss;
@@ -351,6 +361,7 @@ struct Config {
   Dns dns;
   Telemetry telemetry;
   Liminal liminal;
+  Admin admin;
   std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
   std::string intent_header;         // lower case; empty = off
   std::vector<Rule> rules;           // in order; the first that matches is taken; never empty

@@ -56,6 +56,9 @@ std::vector<Place> listening_places(const Applied& applied, const std::optional<
   if (config.telemetry.prometheus_bind) {
     listeners.push_back({&*config.telemetry.prometheus_bind, "telemetry.prometheus_bind"});
   }
+  if (config.admin.bind && applied.places.contains("admin.bind")) {
+    listeners.push_back({&*config.admin.bind, "admin.bind"});
+  }
   std::erase_if(listeners, [](const Place& listener) { return listener.address->text.empty(); });
   return listeners;
 }
@@ -101,6 +104,16 @@ void check_listener_names(const Applied& applied, Findings& findings) {
                    {.message = fmt::format("the listener name {} is {}", in_quotes(first->first), first->second),
                     .expected = "a different name for each listener"});
   }
+}
+
+// Whoever reaches the admin API from elsewhere must show a token.
+void check_admin(const Applied& applied, Findings& findings) {
+  const Admin& admin = applied.draft.config.admin;
+  if (!admin.bind || is_local(*admin.bind) || applied.places.contains("admin.token_file")) return;
+  findings.error(place(applied.places, "admin.bind"), "admin.bind",
+                 {.message = fmt::format("the admin API on {} needs a token: others than this machine may reach it",
+                                         in_quotes(admin.bind->text)),
+                  .expected = "\"token_file\", or an address of this machine alone (127.0.0.1, ::1, unix:/path)"});
 }
 
 void check_rule_names(const Applied& applied, Findings& findings) {
@@ -421,6 +434,7 @@ bool covers(const Match& earlier, const Match& later) {
 void check_consistency(const Applied& applied, Findings& findings) {
   check_listeners(applied, findings);
   check_listener_names(applied, findings);
+  check_admin(applied, findings);
   check_rule_names(applied, findings);
   check_upstreams(applied, findings);
   check_listener_tls(applied, findings);

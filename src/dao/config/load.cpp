@@ -72,6 +72,17 @@ void number_listeners(Server& server) {
   server.listeners = std::move(all);
 }
 
+// The default address gives way to whatever the operator has put there.
+void settle_admin(Config& config, bool given) {
+  config.admin.bind_given = given;
+  if (given || !config.admin.bind) return;
+  const auto taken = [&](const Address& address) { return same_listener(address, *config.admin.bind); };
+  const bool by_telemetry = config.telemetry.prometheus_bind && taken(*config.telemetry.prometheus_bind);
+  if (by_telemetry || std::ranges::any_of(config.server.listeners, taken, &Listener::address)) {
+    config.admin.bind.reset();
+  }
+}
+
 // The bit of a traffic class; none for an empty name. The class gets the next one when it is new.
 std::uint64_t bit_of(const std::string& intent, std::vector<std::string>& intents) {
   if (intent.empty()) return 0;
@@ -80,10 +91,11 @@ std::uint64_t bit_of(const std::string& intent, std::vector<std::string>& intent
   return std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
 }
 
-Config assemble(Draft draft, std::string_view name) {
+Config assemble(Draft draft, const Places& places, std::string_view name) {
   Config config = std::move(draft.config);
   config.source = name;
   number_listeners(config.server);
+  settle_admin(config, places.contains("admin.bind"));
   std::unordered_map<std::string, std::size_t> indexes;
   for (RuleDraft& rule : draft.rules) {
     complete_filters(rule);
@@ -154,7 +166,7 @@ std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_
   Diagnostics diagnostics = findings.take();
   add_source_lines(diagnostics, text, name);
   if (failed) return std::unexpected(std::move(diagnostics));
-  return Loaded{assemble(std::move(applied.draft), name), std::move(diagnostics)};
+  return Loaded{assemble(std::move(applied.draft), applied.places, name), std::move(diagnostics)};
 }
 
 std::expected<Loaded, Diagnostics> load_file(const std::filesystem::path& path) {

@@ -272,6 +272,27 @@ std::vector<BadConfig> bad_configs() {
        server(listener("a", "127.0.0.1:9")) + "[telemetry]\nprometheus_bind = \"127.0.0.1:9\"\n",
        {{12, 19, "telemetry.prometheus_bind",
          "two listeners on one address: \"127.0.0.1:9\" is also server.listener[0].bind"}}},
+      {"AdminOnBind",
+       route + "[admin]\nbind = \"127.0.0.1:8080\"\n",
+       {{7, 8, "admin.bind", "two listeners on one address: \"127.0.0.1:8080\" is also server.bind"}}},
+      {"AdminForAllWithoutToken",
+       route + "[admin]\nbind = \"*:9901\"\n",
+       {{7, 8, "admin.bind", "the admin API on \"*:9901\" needs a token: others than this machine may reach it"}}},
+      {"AdminInheritedWithoutToken",
+       route + "[admin]\nbind = \"fd:admin\"\n",
+       {{7, 8, "admin.bind", "the admin API on \"fd:admin\" needs a token: others than this machine may reach it"}}},
+      {"AdminHostWildcard",
+       route + "[admin]\nallow_hosts = [\"*.a.test\"]\n",
+       {{7, 16, "admin.allow_hosts[0]", "\"*.a.test\" stands for names that others may have made"}}},
+      {"AdminHostPort",
+       route + "[admin]\nallow_hosts = [\"a.test:9901\"]\n",
+       {{7, 16, "admin.allow_hosts[0]", "a host is matched without its port", "a.test"}}},
+      {"AdminTokenPath",
+       route + "[admin]\ntoken_file = \"\"\n",
+       {{7, 14, "admin.token_file", "\"\" cannot be the path of a file"}}},
+      {"AdminTrusted",
+       route + "[admin]\nexplain_trusted = [\"me\"]\n",
+       {{7, 20, "admin.explain_trusted[0]", "\"me\" is not an IP address"}}},
       {"ListenersOnOneAddress",
        server("bind = \":1\"\n" + listener("a", ":2") + listener("b", ":1") + listener("c", "0.0.0.0:2")),
        {{8, 8, "server.listener[1].bind", "two listeners on one address: \":1\" is also server.bind"},
@@ -919,6 +940,37 @@ TEST(Load, WarnsOfRulesThatNothingReaches) {
   EXPECT_EQ(loaded->warnings[0].line, 8U);
   EXPECT_EQ(loaded->warnings[0].message,
             "no request reaches the rule \"s\": the rule \"r\" on line 1 takes everything it matches");
+}
+
+TEST(Load, TheAdminApiIsOnLoopbackUnlessToldOtherwise) {
+  const auto plain = load_text(kRoute, "x");
+  ASSERT_TRUE(plain);
+  ASSERT_TRUE(plain->config.admin.bind);
+  EXPECT_EQ(plain->config.admin.bind->text, "127.0.0.1:9901");
+  EXPECT_FALSE(plain->config.admin.bind_given);
+  EXPECT_FALSE(plain->config.admin.explain_header);
+  EXPECT_TRUE(plain->config.admin.explain_trusted.unix_sockets);
+
+  const auto off = load_text(std::string(kRoute) + "[admin]\nbind = \"off\"\n", "x");
+  ASSERT_TRUE(off);
+  EXPECT_FALSE(off->config.admin.bind);
+
+  const auto given = load_text(
+      std::string(kRoute) + "[admin]\nbind = \"*:1\"\ntoken_file = \"/t\"\nallow_hosts = [\"A.test\", \"[::2]\"]\n",
+      "x");
+  ASSERT_TRUE(given);
+  EXPECT_TRUE(given->config.admin.bind_given);
+  EXPECT_EQ(given->config.admin.token_file, "/t");
+  EXPECT_THAT(given->config.admin.allow_hosts, ElementsAre("a.test", "[::2]"));
+}
+
+TEST(Load, TheDefaultAdminAddressGivesWayToOtherListeners) {
+  const auto loaded = load_text(server("bind = \"127.0.0.1:9901\""), "x");
+  ASSERT_TRUE(loaded);
+  EXPECT_FALSE(loaded->config.admin.bind);
+  const auto telemetry = load_text(std::string(kRoute) + "[telemetry]\nprometheus_bind = \"127.0.0.1:9901\"\n", "x");
+  ASSERT_TRUE(telemetry);
+  EXPECT_FALSE(telemetry->config.admin.bind);
 }
 
 TEST(Load, ListsAHundredErrorsAndCountsTheRest) {

@@ -136,4 +136,12 @@ Parsed<std::string> parse_log_path(std::string_view text) {
   return std::string(text);
 }
 
+Parsed<std::string> parse_file_path(std::string_view text) {
+  constexpr std::size_t kPathMax = 4095;
+  if (text.empty() || text.find('\0') != std::string_view::npos || text.size() > kPathMax || text.ends_with('/')) {
+    return std::unexpected(Problem{in_quotes(text) + " cannot be the path of a file", "the path of a file"});
+  }
+  return std::string(text);
+}
+
 }  // namespace dao::config

@@ -17,6 +17,7 @@ namespace dao::config {
 // that it needs no escaping in logs, metrics and response fields.
 [[nodiscard]] Parsed<std::string> parse_name(std::string_view text);
 [[nodiscard]] Parsed<std::string> parse_token(std::string_view text);
+[[nodiscard]] Parsed<std::string> parse_file_path(std::string_view text);
 // The name of a traffic class, in lower case: an HTTP token of at most 64 characters.
 [[nodiscard]] Parsed<std::string> parse_intent(std::string_view text);
 // "client", "header:NAME" or "cookie:NAME".

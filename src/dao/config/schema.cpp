@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "dao/config/address.h"
+#include "dao/config/admin_keys.h"
 #include "dao/config/draft.h"
 #include "dao/config/filter_keys.h"
 #include "dao/config/match_values.h"
@@ -604,7 +605,8 @@ Table build() {
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(), dns_table(), telemetry_table(), policies_table(), liminal, routes};
+  root.tables = {server_table(), proxy_table(),    dns_table(), telemetry_table(),
+                 admin_table(),  policies_table(), liminal,     routes};
   return root;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "dao/config/draft.h"
+#include "dao/config/match_values.h"
 #include "dao/config/names.h"
 #include "dao/config/schema_rows.h"
 
@@ -27,14 +28,6 @@ constexpr std::array kUpstreamProtocols = {
     Named<bool Protocols::*>{"h2", &Protocols::h2, "HTTP/2"},
     Named<bool Protocols::*>{"h1", &Protocols::h1, "HTTP/1.1"},
 };
-
-Parsed<std::string> parse_file_path(std::string_view text) {
-  constexpr std::size_t kPathMax = 4095;
-  if (text.empty() || text.find('\0') != std::string_view::npos || text.size() > kPathMax || text.ends_with('/')) {
-    return std::unexpected(Problem{in_quotes(text) + " cannot be the path of a file", "the path of a file"});
-  }
-  return std::string(text);
-}
 
 Parsed<std::string> parse_cipher_list(std::string_view text) {
   const bool printable = std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~'; });

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dao/server/error_answer.h"
+#include "dao/server/explain.h"
 #include "dao/server/grpc.h"
 
 namespace dao::server {
@@ -30,7 +31,7 @@ rt::Task<Result<>> answer(http::Exchange& exchange, http::ResponseHead& response
 }
 
 rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
-                                     const Error& error) {
+                                     const Error& error, std::string_view explanation) {
   const ErrorAnswer what = answer_for(error);
   if (exchange.head_sent()) {
     exchange.abort();
@@ -53,6 +54,7 @@ rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchan
     proxy_status += fmt::format("; details=\"{}\"", detail);
   }
   response.add("Proxy-Status", proxy_status);
+  if (!explanation.empty()) response.add(ExplainHeader::kName, explanation);
   // A gRPC client looks for the error where its own protocol has it: fields without a body ("Trailers-Only").
   if (is_grpc(exchange.request())) {
     constexpr std::uint16_t kOk = 200;

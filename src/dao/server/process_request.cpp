@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
+#include "dao/server/explain.h"
 #include "dao/server/grpc.h"
 #include "dao/server/hash_key.h"
 #include "dao/server/intent.h"
@@ -93,15 +95,17 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
 // The upstreams of one request: which were tried, which is next.
 class Candidates {
  public:
-  // `selection`: which of them the filters of the route leave, and which they want first; `key`: as in align::Choosing.
+  // `selection`: which of them the filters of the route leave, and which they want first; `key`: as in align::Choosing;
+  // `explain`: null, or to be told of each choice.
   Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, std::uint64_t key,
-             flow::Selection selection)
+             flow::Selection selection, ExplainHeader* explain)
       : worker_(worker),
         number_(route_number),
         route_(worker.routes[route_number]),
         intent_(intent),
         key_(key),
-        selection_(selection) {}
+        selection_(selection),
+        explain_(explain) {}
   Candidates(const Candidates&) = delete;
   Candidates& operator=(const Candidates&) = delete;
   ~Candidates() = default;
@@ -127,6 +131,7 @@ class Candidates {
     if (!fails_open_) choice = choose_admitted(choosing);
     if (!choice && (fails_open_ || tried_count_ == 0)) {
       choosing.fail_open = true;
+      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
       choice = route_.policy->choose(choosing);
       if (choice && !fails_open_) fail_open();
     }
@@ -135,6 +140,7 @@ class Candidates {
       return std::unexpected(
           Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
     }
+    if (explain_ != nullptr) explain_->chose(*worker_.config, *choice);
     if (tried_count_ < tried_.size()) tried_[tried_count_++] = *choice;
     return route_.candidates[*choice].upstream;
   }
@@ -168,15 +174,19 @@ class Candidates {
       return selection_.preferred;
     }
     for (;;) {
-      std::optional<std::size_t> choice;
-      if (route_.prefers_near) {
-        choosing.only_near = true;
-        choice = route_.policy->choose(choosing);
-        choosing.only_near = false;
-      }
-      if (!choice) choice = route_.policy->choose(choosing);
+      const std::optional<std::size_t> choice = ask_policy(choosing);
       if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
     }
+  }
+  std::optional<std::size_t> ask_policy(align::Choosing& choosing) {
+    std::optional<std::size_t> choice;
+    choosing.only_near = route_.prefers_near;
+    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
+    choice = route_.policy->choose(choosing);
+    if (choice || !route_.prefers_near) return choice;
+    choosing.only_near = false;
+    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
+    return route_.policy->choose(choosing);
   }
   void fail_open() {
     fails_open_ = true;
@@ -192,6 +202,7 @@ class Candidates {
   std::uint64_t intent_;
   std::uint64_t key_;
   const flow::Selection selection_;
+  ExplainHeader* explain_;
   std::array<std::size_t, kMostTries> tried_{};
   std::size_t tried_count_ = 0;
   bool fails_open_ = false;
@@ -390,7 +401,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
   const std::uint64_t key =
       hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, exchange.peer().bytes()) : 0;
-  Candidates candidates(worker, *route_number, intent, key, selection);
+  const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(worker, exchange);
+  Candidates candidates(worker, *route_number, intent, key, selection, explain.get());
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
@@ -431,7 +443,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
                                            .signals = &worker.signals[*choice],
-                                           .report = worker.report_for(*choice)},
+                                           .report = worker.report_for(*choice),
+                                           .explanation = explain ? std::string_view{explain->text()} : ""},
                                           *worker.pools[*choice]);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
@@ -467,7 +480,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   journal.failed(failure);
   if (filters) filters->answers_itself();
-  auto answering = answer_error(worker, *client, response.head(), failure);
+  auto answering =
+      answer_error(worker, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

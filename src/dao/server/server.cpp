@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@
 #include "dao/sense/shard.h"
 #include "dao/server/inherited_sockets.h"
 #include "dao/server/mind_thread.h"
+#include "dao/server/operations.h"
 #include "dao/server/successor.h"
 #include "dao/server/telemetry_service.h"
 #include "dao/server/upstream_tls.h"
@@ -100,21 +102,26 @@ std::expected<net::ListenSockets, std::string> open_anew(const config::Address& 
   return sockets;
 }
 
-class Process {
+class Process final : private Operations {
  public:
-  explicit Process(std::shared_ptr<const config::Config> config) : config_(std::move(config)) {}
+  Process(std::shared_ptr<const config::Config> config, AdminFactory& admin)
+      : config_(std::move(config)), admin_factory_(admin) {}
 
   int run();
 
  private:
   bool prepare_tls();
   bool prepare_filters();
+  bool prepare_admin();
   bool open_listeners();
-  std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers);
+  bool open_admin();
+  std::expected<net::ListenSockets, std::string> open(const config::Address& address, unsigned workers,
+                                                      log::Level failure = log::Level::error);
   bool share_out(std::size_t listener, const std::vector<int>& fds);
   bool open_access_log();
   void start_workers();
   void start_telemetry();
+  void start_admin();
   void resolve_upstreams();
   void wait_for_addresses();
   int obey_signals();
@@ -124,7 +131,25 @@ class Process {
   std::string metrics() const;
   [[noreturn]] void end_at_once(int status, std::string_view why) const;
 
+  // Operations
+  [[nodiscard]] const config::Config& config() const override { return *config_; }
+  [[nodiscard]] const std::vector<Listening>& listening() const override { return addresses_; }
+  [[nodiscard]] WallTime started_at() const override { return started_at_; }
+  [[nodiscard]] Nanoseconds uptime() const override { return clock_.now() - started_; }
+  [[nodiscard]] bool ready() const override { return ready_; }
+  [[nodiscard]] std::int64_t max_connections() const override { return limits_->process.most(); }
+  [[nodiscard]] std::size_t workers() const override { return worker_count_; }
+  [[nodiscard]] std::vector<const sense::Shard*> shards() const override;
+  [[nodiscard]] const sense::InFlight& in_flight() const override { return *in_flight_; }
+  [[nodiscard]] sense::Admission& admission() override { return *admission_; }
+  [[nodiscard]] sense::ViewPtr view() const override { return mind_thread_->latest(); }
+  void explain(const ExplainQuestion& question, const Tell& tell) override;
+
+  const SystemClock clock_;
+  const Instant started_ = clock_.now();
+  const WallTime started_at_ = clock_.wall_now();
   std::shared_ptr<const config::Config> config_;
+  AdminFactory& admin_factory_;
   sigset_t signals_{};
   unsigned worker_count_ = 1;
   std::size_t open_files_ = 0;
@@ -135,7 +160,10 @@ class Process {
   std::unique_ptr<InheritedSockets> inherited_;
   std::vector<HandedOver> listening_;                 // all listening sockets, telemetry's included
   std::vector<std::vector<Worker::Socket>> sockets_;  // of each worker
+  std::vector<Listening> addresses_;                  // of the listeners for clients
   int telemetry_fd_ = -1;
+  int admin_fd_ = -1;
+  net::SocketAddress admin_address_;
   std::vector<std::string> unix_paths_;
   std::vector<std::string> route_names_;
   std::vector<std::string> upstream_names_;
@@ -150,6 +178,7 @@ class Process {
   std::unique_ptr<MindThread> mind_thread_;  // gives Views to the workers: ends before them
   std::unique_ptr<net::Resolver> resolver_;
   std::unique_ptr<TelemetryService> telemetry_;
+  std::unique_ptr<SideService> admin_;
   std::atomic<bool> ready_{false};
 
   std::mutex resolving_mutex_;
@@ -169,13 +198,15 @@ int Process::run() {
       config_->server.workers != 0 ? config_->server.workers : std::max(1U, std::thread::hardware_concurrency());
   log::info("starting",
             {{"version", kVersion}, {"config", config_->source}, {"workers", worker_count_}, {"pid", getpid()}});
-  if (!prepare_tls() || !prepare_filters() || !open_listeners() || !open_access_log()) {
+  if (!prepare_tls() || !prepare_filters() || !prepare_admin() || !open_listeners() || !open_admin() ||
+      !open_access_log()) {
     log::flush();
     return 1;
   }
   start_workers();
   resolve_upstreams();
   start_telemetry();
+  start_admin();
   wait_for_addresses();
   ready_ = true;
   log::info("ready", {{"routes", config_->rules.size()},
@@ -215,8 +246,16 @@ bool Process::prepare_filters() {
   return true;
 }
 
+bool Process::prepare_admin() {
+  if (!config_->admin.bind) return true;
+  const auto prepared = admin_factory_.prepare(*config_);
+  if (!prepared) log::error("cannot start", {{"reason", prepared.error()}});
+  return prepared.has_value();
+}
+
 // What was handed to us is taken over; everything else is opened.
-std::expected<net::ListenSockets, std::string> Process::open(const config::Address& address, unsigned workers) {
+std::expected<net::ListenSockets, std::string> Process::open(const config::Address& address, unsigned workers,
+                                                             log::Level failure) {
   std::expected<net::ListenSockets, std::string> sockets;
   if (std::vector<int> fds = inherited_->take(address); !fds.empty()) {
     const net::SocketAddress bound = net::SocketAddress::local_of(fds.front());
@@ -224,10 +263,12 @@ std::expected<net::ListenSockets, std::string> Process::open(const config::Addre
   } else {
     sockets = open_anew(address, workers);
   }
-  if (!sockets) {
+  if (!sockets && failure == log::Level::error) {
     log::error("cannot start", {{"reason", sockets.error()}});
-    return sockets;
+  } else if (!sockets) {
+    log::warning("serving without this listener", {{"reason", sockets.error()}});
   }
+  if (!sockets) return sockets;
   if (sockets->address.is_unix() && address.kind == config::Address::Kind::unix_socket) {
     unix_paths_.push_back(address.path);
   }
@@ -261,6 +302,7 @@ bool Process::open_listeners() {
     const auto sockets = open(listener.address, worker_count_);
     if (!sockets || !share_out(number++, sockets->fds)) return false;
     log::info("listening", {{"listener", listener.name}, {"address", sockets->address.text()}});
+    addresses_.push_back({listener.name, sockets->address.text()});
   }
   if (config_->telemetry.prometheus_bind) {
     const auto sockets = open(*config_->telemetry.prometheus_bind, 1);
@@ -268,6 +310,21 @@ bool Process::open_listeners() {
     telemetry_fd_ = sockets->fds.front();
     log::info("telemetry", {{"address", sockets->address.text()}});
   }
+  return true;
+}
+
+bool Process::open_admin() {
+  const auto& bind = config_->admin.bind;
+  if (!bind) return true;
+  // Whoever can connect to the unix socket may do everything: its file is for our own user from its first moment on.
+  constexpr mode_t kOwnerOnly = 0177;
+  const mode_t before = umask(kOwnerOnly);
+  const auto sockets = open(*bind, 1, config_->admin.bind_given ? log::Level::error : log::Level::warning);
+  umask(before);
+  if (!sockets) return !config_->admin.bind_given;
+  admin_fd_ = sockets->fds.front();
+  admin_address_ = sockets->address;
+  log::info("admin", {{"address", admin_address_.text()}});
   return true;
 }
 
@@ -305,10 +362,8 @@ void Process::start_workers() {
                                                 *client_limits_, lane, seed, tls_, upstream_tls_, filters_));
   }
   for (const auto& worker : workers_) worker->start();
-  std::vector<const sense::Shard*> shards;
-  for (const auto& shard : shards_) shards.push_back(shard.get());
   mind_ = std::make_unique<liminal::Mind>(
-      config_, liminal::Mind::Senses{.shards = std::move(shards), .in_flight = *in_flight_, .admission = *admission_});
+      config_, liminal::Mind::Senses{.shards = shards(), .in_flight = *in_flight_, .admission = *admission_});
   mind_thread_ = std::make_unique<MindThread>(*mind_, config_, upstream_tls_, [this](const sense::ViewPtr& view) {
     for (const auto& worker : workers_) worker->perceive(view);
   });
@@ -358,6 +413,24 @@ void Process::start_telemetry() {
   telemetry_->start();
 }
 
+void Process::start_admin() {
+  if (admin_fd_ < 0) return;
+  admin_ = admin_factory_.make(admin_fd_, admin_address_, *this);
+  admin_->start();
+}
+
+std::vector<const sense::Shard*> Process::shards() const {
+  std::vector<const sense::Shard*> all;
+  for (const auto& shard : shards_) all.push_back(shard.get());
+  return all;
+}
+
+void Process::explain(const ExplainQuestion& question, const Tell& tell) {
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    workers_[i]->explain(question, [tell, i](ExplainAnswer answer) { tell(i, std::move(answer)); });
+  }
+}
+
 // Ready means that every upstream was looked for, found or not. The resolver reports within its timeout.
 void Process::wait_for_addresses() {
   std::unique_lock lock(resolving_mutex_);
@@ -366,10 +439,9 @@ void Process::wait_for_addresses() {
 }
 
 std::string Process::metrics() const {
-  std::vector<const sense::Shard*> shards;
-  for (const auto& shard : shards_) shards.push_back(shard.get());
+  const std::vector<const sense::Shard*> all = shards();
   telemetry::MetricsSnapshot snapshot;
-  snapshot.shards = shards;
+  snapshot.shards = all;
   snapshot.routes = route_names_;
   snapshot.upstreams = upstream_names_;
   snapshot.in_flight = in_flight_.get();
@@ -428,6 +500,7 @@ int Process::drain(std::string_view why, bool handed_over) {
   if (handed_over) {
     unix_paths_.clear();
     if (telemetry_) telemetry_->stop(true);
+    if (admin_) admin_->stop(true);
     for (const auto& worker : workers_) worker->hand_over();
   } else {
     ready_ = false;
@@ -463,6 +536,7 @@ int Process::drain(std::string_view why, bool handed_over) {
   if (resolver_) resolver_->stop();
   mind_thread_->stop();
   if (telemetry_) telemetry_->stop(false);
+  if (admin_) admin_->stop(false);
   workers_.clear();
   access_log_.reset();
   for (const std::string& path : unix_paths_) unlink(path.c_str());
@@ -484,8 +558,8 @@ void Process::end_at_once(int status, std::string_view why) const {
 
 }  // namespace
 
-int run(std::shared_ptr<const config::Config> config) {
-  Process process(std::move(config));
+int run(std::shared_ptr<const config::Config> config, AdminFactory& admin) {
+  Process process(std::move(config), admin);
   return process.run();
 }
 

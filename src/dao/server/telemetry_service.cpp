@@ -1,75 +1,20 @@
 #include "dao/server/telemetry_service.h"
 
-#include <unistd.h>
-
 #include <string_view>
 #include <utility>
 
-#include "dao/net/socket_stream.h"
 #include "dao/server/error_answer.h"
-#include "dao/server/local_answer.h"
 #include "dao/telemetry/metrics.h"
 
 namespace dao::server {
 
 namespace {
-// Scrapers are few; whoever opens more than this is not one.
-constexpr std::size_t kMaxConnections = 64;
+constexpr std::size_t kBodyMax = 1024;
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 }  // namespace
 
 TelemetryService::TelemetryService(int listen_fd, std::function<std::string()> metrics, std::function<bool()> ready)
-    : loop_(clock_),
-      metrics_(std::move(metrics)),
-      ready_(std::move(ready)),
-      acceptor_(
-          loop_, listen_fd,
-          [](void* context, int fd, const sockaddr* peer) {
-            auto& self = *static_cast<TelemetryService*>(context);
-            if (self.connections_ >= kMaxConnections) {
-              close(fd);
-              return;
-            }
-            ++self.connections_;
-            self.loop_.spawn(self.serve(fd, net::Peer(peer)));
-          },
-          this) {
-  constexpr std::size_t kBodyMax = 1024;
-  settings_.body_max_bytes = kBodyMax;
-}
-
-TelemetryService::~TelemetryService() {
-  stop(false);
-}
-
-void TelemetryService::start() {
-  thread_ = std::thread([this] { loop_.run(); });
-}
-
-void TelemetryService::stop(bool handed_over) {
-  if (!thread_.joinable()) return;
-  loop_.post([this, handed_over] {
-    if (handed_over) {
-      acceptor_.abandon();
-    } else {
-      acceptor_.close();
-    }
-    drain_.request(ErrorKind::draining);
-    if (connections_ == 0) loop_.stop();
-  });
-  thread_.join();
-}
-
-rt::Task<> TelemetryService::serve(int fd, net::Peer peer) {
-  {
-    http::h1::ServerConnection connection(loop_, std::make_unique<net::SocketStream>(loop_, fd), peer, buffers_,
-                                          settings_, *this, drain_);
-    auto serving = connection.serve();
-    co_await std::move(serving);
-  }
-  --connections_;
-  if (drain_.requested() && connections_ == 0) loop_.stop();
-}
+    : SideService(listen_fd, kBodyMax), metrics_(std::move(metrics)), ready_(std::move(ready)) {}
 
 rt::Task<> TelemetryService::handle(http::Exchange& exchange, const Error* rejected) {
   constexpr std::uint16_t kOk = 200;
@@ -109,10 +54,8 @@ rt::Task<> TelemetryService::handle(http::Exchange& exchange, const Error* rejec
     status = kNotFound;
     body = "404 Not Found: here are /metrics, /ready and /livez\n";
   }
-  DateText date;
-  auto answering = answer(exchange, response, status, content_type, body, date.at(clock_.wall_now()));
-  const Result<> sent = co_await std::move(answering);
-  static_cast<void>(sent);
+  auto replying = reply(exchange, response, status, content_type, body);
+  co_await std::move(replying);
 }
 
 }  // namespace dao::server

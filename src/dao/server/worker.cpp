@@ -115,6 +115,10 @@ void Worker::perceive(const sense::ViewPtr& view) {
   loop_.post([this, view] { state_.view = view; });
 }
 
+void Worker::explain(const ExplainQuestion& question, std::function<void(ExplainAnswer)> tell) {
+  loop_.post([this, question, tell = std::move(tell)] { tell(explain_choice(state_, question)); });
+}
+
 void Worker::drain() {
   loop_.post([this] {
     if (state_.draining) return;

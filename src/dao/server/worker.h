@@ -2,6 +2,7 @@
 // the in-flight counters and the connection limits; everything else reaches a worker as a message to its loop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
 #include "dao/server/connection_limit.h"
+#include "dao/server/explain.h"
 #include "dao/server/upstream_tls.h"
 #include "dao/server/worker_state.h"
 #include "dao/telemetry/access_log.h"
@@ -43,6 +45,8 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void resolved(std::size_t upstream, net::Resolution resolution);
   // Any thread: what the mind sees now.
   void perceive(const sense::ViewPtr& view);
+  // Any thread: what would be chosen; `tell` is called on the worker's thread, unless that has ended.
+  void explain(const ExplainQuestion& question, std::function<void(ExplainAnswer)> tell);
   // Any thread: accept no more, close what is idle, let what is under way finish; then the thread ends.
   void drain();
   // Any thread: another process has the same listening sockets. As drain(), but what is queued on them is left to it,

@@ -38,6 +38,9 @@ class Attempt {
   // The time of the backend begins.
   void begin_waiting();
   void end_waiting(bool failed);
+  void add_explanation() {
+    if (!in_.explanation.empty()) in_.response.add("x-dao-explain", in_.explanation);
+  }
 
   // Nothing of the body was taken from the client beyond what we still have.
   [[nodiscard]] bool can_replay() const { return in_.exchange.request_body_bytes() == in_.first.bytes.size(); }
@@ -264,6 +267,7 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
   if (outcome_.head < Nanoseconds::zero()) outcome_.head = Nanoseconds::zero();
   if (outcome_.status == 101) {
     http::prepare_response(in_.response, in_.forwarding, in_.date);
+    add_explanation();
     auto upgrading = in_.exchange.upgrade(in_.response);
     const Result<http::UpgradedStream> client = co_await std::move(upgrading);
     if (!client) co_return std::unexpected(client.error());
@@ -340,6 +344,7 @@ rt::Task<Result<>> Attempt::forward_response(ClientExchange& backend) {
   Result<BodyPiece> piece = backend.take_buffered_body();
   if (!piece) co_return std::unexpected(piece.error());
   http::prepare_response(in_.response, in_.forwarding, in_.date);
+  add_explanation();
   const std::span<const http::Field> no_trailers;
   if (piece->last && !backend.trailers().empty()) {
     // The head goes first, the trailers with the end of the body.

@@ -44,6 +44,7 @@ struct AttemptInput {
   bool grpc = false;        // look for the status of a gRPC call
   sense::UpstreamSignals* signals = nullptr;  // if given: learn how long the answer takes
   sense::OutcomeReport report = {};           // told what comes of it, as soon as that is known
+  std::string_view explanation = {};          // goes to the client as x-dao-explain; empty: nothing does
 };
 
 // Both sides have agreed to leave HTTP: the client has got its 101.

@@ -103,7 +103,7 @@ class Dao:
     """A running DAO.
 
     `config` is TOML text or nested dicts (see simple_config). Unless the config names another, a JSON access log goes
-    to `directory`/access.log. The constructor returns when DAO has logged `ready`, or fails with its log. With
+    to `directory`/access.log; dicts without "admin" get no admin API. The constructor returns when DAO has logged `ready`, or fails with its log. With
     `wait_ready=False` it returns at once (for start-up errors: `wait_exit()`).
     """
 
@@ -123,7 +123,8 @@ class Dao:
             telemetry.setdefault("access_log", {"path": str(self.access_log_path)})
             if telemetry["access_log"].get("path", "").startswith("/"):
                 self.access_log_path = Path(telemetry["access_log"]["path"])
-            config = to_toml({**config, "telemetry": telemetry})
+            # The default address is one for the whole machine, and tests run side by side.
+            config = to_toml({"admin": {"bind": "off"}, **config, "telemetry": telemetry})
         self.config_path = directory / "dao.toml"
         self.config_path.write_text(config)
         self._lines: list[LogLine] = []
@@ -179,6 +180,10 @@ class Dao:
     @property
     def telemetry(self) -> tuple[str, int]:
         return _address(self.logs("telemetry")[0].fields["address"])  # type: ignore[return-value]
+
+    @property
+    def admin(self) -> tuple[str, int] | str:
+        return _address(self.logs("admin")[0].fields["address"])
 
     def client(self, **options: float) -> RawClient:
         """A new raw connection to the first listener; `close_clients` (and so the fixture) closes it."""

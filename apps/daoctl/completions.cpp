@@ -1,0 +1,163 @@
+#include "completions.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace dao {
+
+namespace {
+
+struct Command {
+  std::string name;
+  std::string what;
+  std::vector<std::string> options;  // "--json"
+};
+
+std::vector<std::string> options_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::vector<Command> commands_of(const CLI::App& app) {
+  std::vector<Command> commands;
+  for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back({one->get_name(), one->get_description(), options_of(*one)});
+  }
+  return commands;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+// What stands in single quotes in a shell.
+std::string shell_text(std::string_view text) {
+  std::string result;
+  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return result;
+}
+
+// The names that a command takes, one a line: the names of `daoctl names KIND`.
+constexpr std::string_view kUpstreamCommands = "drain|undrain";
+
+std::string bash(const std::vector<Command>& commands, const std::vector<std::string>& options) {
+  std::string names;
+  std::string cases;
+  for (const Command& command : commands) {
+    names += (names.empty() ? "" : " ") + command.name;
+    cases += fmt::format("    {}) words='{}' ;;\n", command.name, joined(command.options));
+  }
+  return fmt::format(
+      "# bash completion for daoctl; load it with: source <(daoctl completions bash)\n"
+      "_daoctl() {{\n"
+      "  local current=\"${{COMP_WORDS[COMP_CWORD]}}\" previous=\"${{COMP_WORDS[COMP_CWORD-1]}}\" command='' words='' "
+      "i\n"
+      "  COMPREPLY=()\n"
+      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    case \"${{COMP_WORDS[i]}}\" in\n"
+      "      --admin|--token-file) ((i++)) ;;\n"
+      "      -*) ;;\n"
+      "      *) command=\"${{COMP_WORDS[i]}}\"; break ;;\n"
+      "    esac\n"
+      "  done\n"
+      "  case \"$previous\" in\n"
+      "    --token-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); "
+      "return ;;\n"
+      "    --admin|--interval|--count|--reason|--intent|--key) return ;;\n"
+      "  esac\n"
+      "  case \"$command\" in\n"
+      "    '') words='{} {}' ;;\n"
+      "{}"
+      "  esac\n"
+      "  if [[ $current != -* ]]; then\n"
+      "    case \"$command\" in\n"
+      "      {}) words=$(daoctl names upstreams 2>/dev/null) ;;\n"
+      "      explain) words=$(daoctl names routes 2>/dev/null) ;;\n"
+      "      completions) words='bash zsh fish' ;;\n"
+      "    esac\n"
+      "  fi\n"
+      "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
+      "}}\n"
+      "complete -F _daoctl daoctl\n",
+      names, joined(options), cases, kUpstreamCommands);
+}
+
+std::string zsh(const std::vector<Command>& commands, const std::vector<std::string>& options) {
+  std::string list;
+  std::string cases;
+  for (const Command& command : commands) {
+    std::string what = command.what;
+    for (char& c : what) c = c == ':' ? ';' : c;
+    list += fmt::format("    '{}:{}'\n", command.name, shell_text(what));
+    cases += fmt::format("    {}) offers=({}) ;;\n", command.name, joined(command.options));
+  }
+  return fmt::format(
+      "#compdef daoctl\n"
+      "# zsh completion for daoctl; load it with: source <(daoctl completions zsh)\n"
+      "_daoctl() {{\n"
+      "  local -a commands offers\n"
+      "  local command='' i\n"
+      "  commands=(\n{}  )\n"
+      "  for ((i = 2; i < CURRENT; i++)); do\n"
+      "    case \"${{words[i]}}\" in\n"
+      "      --admin|--token-file) ((i++)) ;;\n"
+      "      -*) ;;\n"
+      "      *) command=\"${{words[i]}}\"; break ;;\n"
+      "    esac\n"
+      "  done\n"
+      "  if [[ -z $command ]]; then\n"
+      "    _describe 'command' commands\n"
+      "    compadd -- {}\n"
+      "    return\n"
+      "  fi\n"
+      "  case \"$command\" in\n"
+      "{}"
+      "  esac\n"
+      "  case \"$command\" in\n"
+      "    {}) offers+=(${{(f)\"$(daoctl names upstreams 2>/dev/null)\"}}) ;;\n"
+      "    explain) offers+=(${{(f)\"$(daoctl names routes 2>/dev/null)\"}}) ;;\n"
+      "    completions) offers+=(bash zsh fish) ;;\n"
+      "  esac\n"
+      "  compadd -- $offers\n"
+      "}}\n"
+      "compdef _daoctl daoctl\n",
+      list, joined(options), cases, kUpstreamCommands);
+}
+
+std::string fish(const std::vector<Command>& commands, const std::vector<std::string>& options) {
+  std::string text =
+      "# fish completion for daoctl; load it with: daoctl completions fish | source\ncomplete -c daoctl -f\n";
+  for (const std::string& option : options) {
+    text += fmt::format("complete -c daoctl -l {}{}\n", option.substr(2), option == "--token-file" ? " -rF" : "");
+  }
+  for (const Command& command : commands) {
+    text += fmt::format("complete -c daoctl -n __fish_use_subcommand -a {} -d '{}'\n", command.name,
+                        shell_text(command.what));
+    for (const std::string& option : command.options) {
+      text +=
+          fmt::format("complete -c daoctl -n '__fish_seen_subcommand_from {}' -l {}\n", command.name, option.substr(2));
+    }
+  }
+  return text +
+         "complete -c daoctl -n '__fish_seen_subcommand_from drain undrain' -a '(daoctl names upstreams 2>/dev/null)'\n"
+         "complete -c daoctl -n '__fish_seen_subcommand_from explain' -a '(daoctl names routes 2>/dev/null)'\n"
+         "complete -c daoctl -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'\n";
+}
+
+}  // namespace
+
+std::string completions_for(const CLI::App& app, std::string_view shell) {
+  const std::vector<Command> commands = commands_of(app);
+  const std::vector<std::string> options = options_of(app);
+  if (shell == "zsh") return zsh(commands, options);
+  if (shell == "fish") return fish(commands, options);
+  return bash(commands, options);
+}
+
+}  // namespace dao

@@ -1,0 +1,165 @@
+// The `daoctl` program: asks a running DAO, and tells it, over the admin API (docs/daoctl.md).
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "client.h"
+#include "completions.h"
+#include "exit_status.h"
+#include "tables.h"
+#include "top.h"
+
+namespace {
+
+using dao::AdminClient;
+using nlohmann::json;
+using Render = std::function<std::string(const json&)>;
+
+int tell(std::string_view problem, int status) {
+  fmt::print(stderr, "daoctl: {}\n", problem);
+  return status;
+}
+
+// Prints the answer, or says why there is none.
+int show(const std::expected<json, dao::ApiFailure>& answer, bool as_json, const Render& render) {
+  if (!answer) {
+    const bool unreachable = answer.error().kind == dao::ApiFailure::Kind::unreachable;
+    return tell(answer.error().message, unreachable ? dao::kUnreachable : dao::kFailed);
+  }
+  std::string text;
+  try {
+    text = as_json ? answer->dump(2) + "\n" : render(*answer);
+  } catch (const json::exception& odd) {
+    return tell(fmt::format("DAO's answer is not what this daoctl understands: {}", odd.what()), dao::kFailed);
+  }
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    return tell("cannot write the answer", dao::kFailed);
+  }
+  return dao::kSuccess;
+}
+
+// The names of what there is, one a line; for completions.
+std::string names_text(const json& page) {
+  std::string text;
+  for (const char* list : {"upstreams", "routes"}) {
+    if (!page.contains(list)) continue;
+    for (const json& one : page.at(list)) text += one.at("name").get<std::string>() + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Asks a running DAO how it is, and tells it what to do", "daoctl"};
+  app.set_version_flag("--version", std::string{DAO_VERSION});
+  app.get_formatter()->column_width(32);
+  app.require_subcommand(1);
+  app.fallthrough();
+
+  std::string address = dao::default_admin_address();
+  std::string token_file;
+  bool as_json = false;
+  app.add_option("--admin", address, "where the admin API is: host:port or unix:/path (or DAO_ADMIN)")
+      ->type_name("ADDRESS")
+      ->capture_default_str();
+  app.add_option("--token-file", token_file, "a file with the token of the admin API (or DAO_ADMIN_TOKEN_FILE)")
+      ->type_name("FILE")
+      ->envname("DAO_ADMIN_TOKEN_FILE");
+  const auto add = [&](const char* name, const char* what) {
+    CLI::App* command = app.add_subcommand(name, what);
+    command->add_flag("--json", as_json, "print the API's answer");
+    return command;
+  };
+
+  CLI::App* status = add("status", "how DAO is");
+  CLI::App* upstreams = add("upstreams", "the upstreams and their figures");
+  CLI::App* routes = add("routes", "the rules, their policies and figures");
+
+  std::string route;
+  std::string intent;
+  std::string key;
+  CLI::App* explain = add("explain", "why the next request of a route would go where it goes: every term of the score");
+  explain->add_option("route", route, "the name of the rule")->required()->type_name("ROUTE");
+  explain->add_option("--intent", intent, "the traffic class of the request");
+  explain->add_option("--key", key, "what a policy that keeps requests together goes by");
+
+  dao::TopOptions top_options;
+  double interval = 1;
+  CLI::App* top = add("top", "the figures, live");
+  constexpr double kShortest = 0.1;
+  constexpr double kLongest = 3600;
+  top->add_option("--interval", interval, "seconds between two looks")
+      ->check(CLI::Range(kShortest, kLongest))
+      ->capture_default_str();
+  top->add_option("--count", top_options.count, "end after so many looks; 0: never")->capture_default_str();
+
+  std::string upstream;
+  std::string reason;
+  CLI::App* drain = add("drain", "send an upstream no new requests; what is under way goes on");
+  CLI::App* undrain = add("undrain", "send an upstream requests again");
+  for (CLI::App* command : {drain, undrain}) {
+    command->add_option("upstream", upstream, "the name of the upstream")->required()->type_name("UPSTREAM");
+    command->add_option("--reason", reason, "for DAO's log");
+  }
+
+  std::string shell;
+  CLI::App* completions = app.add_subcommand("completions", "print a completion script for a shell");
+  completions->add_option("shell", shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  std::string kind;
+  CLI::App* names = app.add_subcommand("names", "print the names of the upstreams or routes, for completions");
+  names->add_option("kind", kind, "upstreams or routes")->required()->check(CLI::IsMember({"upstreams", "routes"}));
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? dao::kSuccess : dao::kUsage;
+  }
+  if (*completions) {
+    const std::string script = dao::completions_for(app, shell);
+    return std::fwrite(script.data(), 1, script.size(), stdout) == script.size() && std::fflush(stdout) == 0
+               ? dao::kSuccess
+               : dao::kFailed;
+  }
+
+  auto parsed = dao::parse_admin_address(address);
+  if (!parsed) return tell(parsed.error(), dao::kUsage);
+  std::string token;
+  if (!token_file.empty()) {
+    auto read = dao::read_token_file(token_file);
+    if (!read) return tell(read.error(), dao::kFailed);
+    token = *std::move(read);
+  }
+  const AdminClient client(*std::move(parsed), std::move(token));
+
+  if (*status) return show(client.get("/v1/status"), as_json, dao::status_text);
+  if (*upstreams) return show(client.get("/v1/upstreams"), as_json, dao::upstreams_text);
+  if (*routes) return show(client.get("/v1/routes"), as_json, dao::routes_text);
+  if (*names) return show(client.get("/v1/" + kind), false, names_text);
+  if (*explain) {
+    std::string target = "/v1/explain/" + dao::percent_encoded(route);
+    if (!intent.empty()) target += "?intent=" + dao::percent_encoded(intent);
+    if (!key.empty()) target += (intent.empty() ? "?key=" : "&key=") + dao::percent_encoded(key);
+    return show(client.get(target), as_json, dao::explain_text);
+  }
+  if (*top) {
+    constexpr double kMillisecondsPerSecond = 1000;
+    top_options.interval = dao::Milliseconds(static_cast<std::int64_t>(interval * kMillisecondsPerSecond));
+    top_options.json = as_json;
+    try {
+      return dao::top_command(client, top_options);
+    } catch (const json::exception& odd) {
+      return tell(fmt::format("DAO's answer is not what this daoctl understands: {}", odd.what()), dao::kFailed);
+    }
+  }
+  const std::string target = "/v1/upstreams/" + dao::percent_encoded(upstream) + (*drain ? "/drain" : "/undrain");
+  const json body = reason.empty() ? json(nullptr) : json{{"reason", reason}};
+  return show(client.post(target, body), as_json, dao::drained_text);
+}

@@ -1,0 +1,29 @@
+// The API's answers as text for people: aligned columns, no colours, nothing of a terminal's control in it.
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace dao {
+
+// Cells in rows of one length; the first row is the head. Numbers are to stand right.
+class TextTable {
+ public:
+  explicit TextTable(std::vector<std::string> head, std::size_t left_columns = 1);
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  [[nodiscard]] std::string text() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+  std::size_t left_columns_;
+};
+
+std::string status_text(const nlohmann::json& status);
+std::string upstreams_text(const nlohmann::json& page);
+std::string routes_text(const nlohmann::json& page);
+std::string explain_text(const nlohmann::json& page);
+std::string drained_text(const nlohmann::json& answer);
+
+}  // namespace dao

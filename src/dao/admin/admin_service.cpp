@@ -1,0 +1,272 @@
+#include "dao/admin/admin_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "dao/admin/pages.h"
+#include "dao/base/log.h"
+#include "dao/rt/event.h"
+#include "dao/server/error_answer.h"
+
+namespace dao::admin {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kBodyMax = 16384;
+constexpr std::size_t kReasonMax = 256;
+// A worker answers between two batches of events.
+constexpr Nanoseconds kWorkerPatience = std::chrono::seconds(2);
+constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kReads = "GET, HEAD";
+constexpr std::string_view kChanges = "POST";
+
+constexpr std::uint16_t kBadRequest = 400;
+constexpr std::uint16_t kNotFound = 404;
+constexpr std::uint16_t kMethodNotAllowed = 405;
+constexpr std::uint16_t kUnsupportedMediaType = 415;
+constexpr std::uint16_t kUnavailable = 503;
+
+// What the workers say, on the service's thread. Shared with messages that may come too late.
+struct Gathering {
+  std::vector<std::optional<server::ExplainAnswer>> answers;
+  std::size_t missing;
+  rt::Event complete;
+};
+
+bool is_json(std::string_view content_type) {
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  return http::equals_ignoring_case(type, kJson);
+}
+
+// FNV-1a with the finisher of splitmix64: a policy that keeps keys together wants a number.
+std::uint64_t hash_of(std::string_view key) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  hash = (hash ^ (hash >> 30U)) * 0xbf58476d1ce4e5b9;
+  hash = (hash ^ (hash >> 27U)) * 0x94d049bb133111eb;
+  return hash ^ (hash >> 31U);
+}
+
+// The whole body, bounded by the service's limit; the error is the client's.
+rt::Task<Result<std::string>> read_all(http::Exchange& exchange, rt::Cancel& cancel) {
+  Result<http::BodyPiece> piece = exchange.take_buffered_body();
+  std::string body;
+  for (;;) {
+    if (!piece) co_return std::unexpected(piece.error());
+    body.append(piece->bytes.data(), piece->bytes.size());
+    if (piece->last) co_return body;
+    auto reading = exchange.read_body(&cancel, Nanoseconds::zero());
+    piece = co_await std::move(reading);
+  }
+}
+
+}  // namespace
+
+AdminService::AdminService(int listen_fd, AccessRules rules, server::Operations& operations)
+    : SideService(listen_fd, kBodyMax), rules_(std::move(rules)), operations_(operations) {}
+
+AdminService::Answer AdminService::refuse(std::uint16_t status, std::string_view error, std::string detail) {
+  return {.status = status, .body = {{"error", error}, {"detail", std::move(detail)}}};
+}
+
+rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected) {
+  Answer said;
+  if (rejected != nullptr) {
+    const server::ErrorAnswer what = server::answer_for(*rejected);
+    constexpr std::uint16_t kClientGone = 499;
+    exchange.close_after();
+    if (what.status == kClientGone) {
+      exchange.abort();
+      co_return;
+    }
+    said = refuse(what.status, "bad_request", std::string(what.sentence));
+  } else if (auto refusal = check_access(rules_, exchange.request())) {
+    static log::RateLimit limit{1};
+    log::warning(limit, "admin request refused",
+                 {{"peer", exchange.peer().ip_text()}, {"status", refusal->status}, {"reason", refusal->detail}});
+    said = refuse(refusal->status, refusal->error, std::move(refusal->detail));
+  } else {
+    auto answering = answer_to(exchange);
+    said = co_await std::move(answering);
+  }
+  http::ResponseHead response;
+  constexpr std::uint16_t kUnauthorized = 401;
+  if (said.status == kUnauthorized) response.add("WWW-Authenticate", "Bearer realm=\"dao\"");
+  if (!said.allow.empty()) response.add("Allow", said.allow);
+  response.add("Cache-Control", "no-store");
+  response.add("X-Content-Type-Options", "nosniff");
+  // A path of the operator's may be no UTF-8.
+  const std::string body = said.body.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  auto replying = reply(exchange, response, said.status, kJson, body);
+  co_await std::move(replying);
+}
+
+rt::Task<AdminService::Answer> AdminService::answer_to(http::Exchange& exchange) {
+  const http::RequestHead& request = exchange.request();
+  const std::optional<Target> target = parse_target(request.path);
+  if (!target) co_return refuse(kBadRequest, "bad_target", "the path or its query is not well-formed");
+  const std::vector<std::string>& path = target->path;
+  const bool reads = request.method == http::Method::get || request.method == http::Method::head;
+  const bool changes =
+      path.size() == 4 && path[0] == "v1" && path[1] == "upstreams" && (path[3] == "drain" || path[3] == "undrain");
+  const bool explains = path.size() == 3 && path[0] == "v1" && path[1] == "explain";
+  if (!changes && !explains) {
+    Answer page = read(*target);
+    if (page.status == kNotFound || reads) co_return page;
+  } else if (changes && request.method == http::Method::post) {
+    const std::optional<std::size_t> upstream = find_upstream(path[2]);
+    if (!upstream) co_return refuse(kNotFound, "no_such_upstream", "no upstream is called " + path[2]);
+    auto changing = change(exchange, *upstream, path[3] == "drain");
+    Answer changed = co_await std::move(changing);
+    co_return changed;
+  } else if (explains && reads) {
+    auto explaining = explain(*target);
+    Answer explained = co_await std::move(explaining);
+    co_return explained;
+  }
+  Answer wrong = refuse(kMethodNotAllowed, "method_not_allowed",
+                        changes ? "what changes something is a POST" : "this is only read, with GET or HEAD");
+  wrong.allow = changes ? kChanges : kReads;
+  co_return wrong;
+}
+
+AdminService::Answer AdminService::read(const Target& target) {
+  const std::vector<std::string>& path = target.path;
+  if (path.size() == 2 && path[0] == "v1") {
+    if (path[1] == "status") return {.body = status_page(operations_)};
+    if (path[1] == "upstreams") return {.body = upstreams_page(operations_)};
+    if (path[1] == "routes") return {.body = routes_page(operations_)};
+  }
+  if (path.size() == 3 && path[0] == "v1" && path[1] == "upstreams") {
+    const std::optional<std::size_t> upstream = find_upstream(path[2]);
+    if (upstream) return {.body = upstream_page(operations_, *upstream)};
+    return refuse(kNotFound, "no_such_upstream", "no upstream is called " + path[2]);
+  }
+  return refuse(kNotFound, "not_found",
+                "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE and, with POST, "
+                "/v1/upstreams/NAME/drain and /v1/upstreams/NAME/undrain");
+}
+
+rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, std::size_t upstream, bool drain) {
+  auto reading = read_all(exchange, ending());
+  const Result<std::string> body = co_await std::move(reading);
+  if (!body) {
+    exchange.close_after();
+    const server::ErrorAnswer what = server::answer_for(body.error());
+    constexpr std::uint16_t kLeastError = 400;
+    co_return refuse(std::max(what.status, kLeastError), "bad_request", std::string(what.sentence));
+  }
+  std::string reason;
+  if (!body->empty()) {
+    const http::Field* type = exchange.request().find(http::FieldId::content_type);
+    if (type == nullptr || !is_json(type->value)) {
+      co_return refuse(kUnsupportedMediaType, "unsupported_media_type", "a body is application/json");
+    }
+    const json told = json::parse(*body, nullptr, false);
+    if (!told.is_object()) co_return refuse(kBadRequest, "bad_body", "the body is no JSON object");
+    for (const auto& [name, value] : told.items()) {
+      if (name != "reason" || !value.is_string() || value.get_ref<const std::string&>().size() > kReasonMax) {
+        co_return refuse(
+            kBadRequest, "bad_body",
+            fmt::format("a body has \"reason\", a text of at most {} bytes, and nothing else", kReasonMax));
+      }
+      reason = value.get<std::string>();
+    }
+  }
+  sense::Admission& admission = operations_.admission();
+  const bool changed = admission.drained(upstream) != drain;
+  admission.drain(upstream, drain);
+  const std::string& name = operations_.config().upstreams[upstream].name;
+  const std::int64_t in_flight = operations_.in_flight().count(upstream);
+  log::warning(drain ? "upstream drained" : "upstream undrained", {{"upstream", name},
+                                                                   {"by", exchange.peer().ip_text()},
+                                                                   {"changed", changed},
+                                                                   {"in_flight", in_flight},
+                                                                   {"reason", reason}});
+  co_return Answer{.body = {{"upstream", name},
+                            {"drained", drain},
+                            {"changed", changed},
+                            {"in_flight", in_flight},
+                            {"routes_left_without", routes_left_without(operations_)}}};
+}
+
+rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
+  const std::optional<std::size_t> route = find_route(target.path[2]);
+  if (!route) co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
+  // As a request would have it that says nothing of its own.
+  server::ExplainQuestion question{.route = static_cast<std::uint32_t>(*route),
+                                   .intent = operations_.config().rules[*route].intent};
+  for (const auto& [name, value] : target.query) {
+    if (name == "key") {
+      question.key = hash_of(value);
+    } else if (name == "intent") {
+      const auto& intents = operations_.config().intents;
+      const auto found =
+          std::ranges::find_if(intents, [&](const std::string& one) { return http::equals_ignoring_case(one, value); });
+      if (found == intents.end()) {
+        co_return refuse(kBadRequest, "no_such_intent", "the configuration has no intent " + value);
+      }
+      question.intent = std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
+    } else {
+      co_return refuse(kBadRequest, "bad_query", "\"intent\" and \"key\" can be asked for, not " + name);
+    }
+  }
+  const std::size_t workers = operations_.workers();
+  const auto gathering = std::make_shared<Gathering>();
+  gathering->answers.resize(workers);
+  gathering->missing = workers;
+  operations_.explain(question, [&loop = loop(), gathering](std::size_t worker, server::ExplainAnswer answer) {
+    loop.post([gathering, worker, answer = std::move(answer)]() mutable {
+      gathering->answers[worker] = std::move(answer);
+      if (--gathering->missing == 0) gathering->complete.set();
+    });
+  });
+  auto waiting = gathering->complete.wait(loop(), loop().now() + kWorkerPatience, &ending());
+  const rt::Wake wake = co_await waiting;
+  static_cast<void>(wake);  // those that did not answer are named
+  if (gathering->missing == workers) co_return refuse(kUnavailable, "no_answer", "no worker has answered in time");
+  co_return Answer{.body = explain_page(operations_, *route, gathering->answers)};
+}
+
+std::optional<std::size_t> AdminService::find_upstream(std::string_view name) const {
+  const auto& all = operations_.config().upstreams;
+  const auto found = std::ranges::find(all, name, &config::Upstream::name);
+  if (found == all.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - all.begin());
+}
+
+std::optional<std::size_t> AdminService::find_route(std::string_view name) const {
+  const auto& all = operations_.config().rules;
+  const auto found = std::ranges::find(all, name, &config::Rule::name);
+  if (found == all.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - all.begin());
+}
+
+std::expected<void, std::string> Factory::prepare(const config::Config& config) {
+  std::string token;
+  if (!config.admin.token_file.empty()) {
+    auto read = read_token(config.admin.token_file);
+    if (!read) return std::unexpected(std::move(read.error()));
+    token = *std::move(read);
+  }
+  rules_ = rules_for(config.admin, std::move(token));
+  return {};
+}
+
+std::unique_ptr<server::SideService> Factory::make(int listen_fd, const net::SocketAddress& bound,
+                                                   server::Operations& operations) {
+  // A socket that systemd opened says only now what it is.
+  AccessRules rules = rules_;
+  rules.any_host = rules.any_host || bound.is_unix();
+  return std::make_unique<AdminService>(listen_fd, std::move(rules), operations);
+}
+
+}  // namespace dao::admin

@@ -1,0 +1,53 @@
+// The admin API: what an operator asks DAO and tells it (docs/admin-api.md), as HTTP on an address of its own. `daoctl`
+// speaks it.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "dao/admin/access.h"
+#include "dao/admin/target.h"
+#include "dao/server/operations.h"
+
+namespace dao::admin {
+
+class AdminService final : public server::SideService {
+ public:
+  // `operations` outlives it. Takes ownership of `listen_fd`.
+  AdminService(int listen_fd, AccessRules rules, server::Operations& operations);
+  ~AdminService() override { stop(false); }
+
+ private:
+  // What is sent back.
+  struct Answer {
+    std::uint16_t status = 200;
+    nlohmann::json body;
+    std::string_view allow = {};  // for 405
+  };
+  static Answer refuse(std::uint16_t status, std::string_view error, std::string detail);
+
+  rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override;
+  rt::Task<Answer> answer_to(http::Exchange& exchange);
+  rt::Task<Answer> change(http::Exchange& exchange, std::size_t upstream, bool drain);
+  rt::Task<Answer> explain(const Target& target);
+  [[nodiscard]] Answer read(const Target& target);
+  [[nodiscard]] std::optional<std::size_t> find_upstream(std::string_view name) const;
+  [[nodiscard]] std::optional<std::size_t> find_route(std::string_view name) const;
+
+  const AccessRules rules_;
+  server::Operations& operations_;
+};
+
+// Reads the token, then makes the service.
+class Factory final : public server::AdminFactory {
+ public:
+  std::expected<void, std::string> prepare(const config::Config& config) override;
+  std::unique_ptr<server::SideService> make(int listen_fd, const net::SocketAddress& bound,
+                                            server::Operations& operations) override;
+
+ private:
+  AccessRules rules_;
+};
+
+}  // namespace dao::admin

@@ -1,0 +1,261 @@
+#include "dao/admin/pages.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+
+#include "dao/config/address.h"
+#include "dao/server/version.h"
+
+namespace dao::admin {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::string_view, 4> kLevelNames = {"dormant", "aware", "vigilant", "transcendent"};
+constexpr std::array<std::string_view, 3> kGateNames = {"open", "trial", "closed"};
+
+std::string iso_time(WallTime at) {
+  const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(at);
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(milliseconds);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)),
+                     (milliseconds - seconds).count());
+}
+
+const sense::UpstreamView* upstream_in(const sense::ViewPtr& view, std::size_t index) {
+  return view && index < view->upstreams.size() ? &view->upstreams[index] : nullptr;
+}
+
+sense::Presence presence_in(const sense::ViewPtr& view, std::size_t index) {
+  const sense::UpstreamView* upstream = upstream_in(view, index);
+  return upstream == nullptr ? sense::Presence::unknown : upstream->presence;
+}
+
+json view_of(const sense::ViewPtr& view, const Clock& clock) {
+  if (!view) return nullptr;
+  return {{"number", view->number},
+          {"age_ms", std::chrono::duration<double, std::milli>(clock.now() - view->folded_at).count()}};
+}
+
+json upstream_json(server::Operations& operations, const sense::ViewPtr& view, std::size_t index) {
+  const config::Config& config = operations.config();
+  const config::Upstream& upstream = config.upstreams[index];
+  json routes = json::array();
+  for (const config::Rule& rule : config.rules) {
+    if (std::ranges::find(rule.upstreams, index, &config::RuleUpstream::index) != rule.upstreams.end()) {
+      routes.push_back(rule.name);
+    }
+  }
+  const sense::Admission& admission = operations.admission();
+  const sense::UpstreamView nothing;
+  const sense::UpstreamView* seen = upstream_in(view, index);
+  const sense::UpstreamView& figures = seen == nullptr ? nothing : *seen;
+  return {{"name", upstream.name},
+          {"url", upstream.url.text},
+          {"routes", std::move(routes)},
+          {"presence", name_of(figures.presence)},
+          {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
+          {"drained", admission.drained(index)},
+          {"in_flight", operations.in_flight().count(index)},
+          {"requests", figures.requests},
+          {"rps", figures.rps},
+          {"error_rate", figures.error_rate},
+          {"p50_ms", figures.p50_ms},
+          {"p95_ms", figures.p95_ms},
+          {"p99_ms", figures.p99_ms},
+          {"mean_ms", figures.mean_ms},
+          {"tempo_spikiness", figures.tempo_spikiness},
+          {"load_resonance", figures.load_resonance}};
+}
+
+json match_json(const config::Match& match) {
+  json result = json::object();
+  if (!match.hosts.empty()) {
+    json hosts = json::array();
+    for (const config::HostPattern& host : match.hosts) hosts.push_back((host.wildcard ? "*" : "") + host.text);
+    result["host"] = std::move(hosts);
+  }
+  if (match.path_prefix) result["path_prefix"] = *match.path_prefix;
+  if (match.path_exact) result["path_exact"] = *match.path_exact;
+  // Values of headers may be secrets (an API key that selects a route); their names are not.
+  if (!match.headers.empty()) {
+    json names = json::array();
+    for (const config::HeaderMatch& header : match.headers) names.push_back(header.name);
+    result["headers"] = std::move(names);
+  }
+  if (match.upgrade == config::Upgrade::websocket) result["upgrade"] = "websocket";
+  return result;
+}
+
+json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const align::Explained& one,
+                    std::uint32_t weight) {
+  const sense::Admission& admission = operations.admission();
+  return {{"upstream", operations.config().upstreams[one.upstream].name},
+          {"weight", weight},
+          {"usable", one.usable},
+          {"drained", admission.drained(one.upstream)},
+          {"gate", kGateNames[static_cast<std::size_t>(admission.gate(one.upstream))]},
+          {"presence", name_of(presence_in(view, one.upstream))},
+          {"in_flight", operations.in_flight().count(one.upstream)},
+          {"latency", one.latency},
+          {"errors", one.errors},
+          {"queue", one.queue},
+          {"load_resonance", one.load_resonance},
+          {"intent_gap", one.intent_gap},
+          {"tempo_spikiness", one.tempo_spikiness},
+          {"w_load", one.w_load},
+          {"w_intent", one.w_intent},
+          {"w_tempo", one.w_tempo},
+          {"score", one.score},
+          {"chosen", one.chosen},
+          {"why", one.why}};
+}
+
+}  // namespace
+
+json status_page(server::Operations& operations) {
+  const SystemClock clock;
+  const config::Config& config = operations.config();
+  std::int64_t active = 0;
+  std::int64_t idle = 0;
+  std::int64_t requests_active = 0;
+  std::uint64_t accepted = 0;
+  std::array<std::uint64_t, sense::kStatusClasses> classes{};
+  for (const sense::Shard* shard : operations.shards()) {
+    active += shard->worker().connections_active.value();
+    idle += shard->worker().connections_idle.value();
+    accepted += shard->worker().connections_accepted.value();
+    requests_active += shard->worker().requests_active.value();
+    for (const sense::RouteCounters& route : shard->routes()) {
+      for (std::size_t i = 0; i < classes.size(); ++i) classes[i] += route.requests[i].value();
+    }
+  }
+  std::uint64_t total = 0;
+  json by_class = json::object();
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    total += classes[i];
+    by_class[i == 0 ? std::string("none") : fmt::format("{}xx", i)] = classes[i];
+  }
+  const sense::ViewPtr view = operations.view();
+  json upstreams = {{"total", config.upstreams.size()}};
+  for (const std::string_view name : sense::kPresenceNames) upstreams[std::string(name)] = 0;
+  std::size_t drained = 0;
+  const sense::Admission& admission = operations.admission();
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+    json& count = upstreams[std::string(name_of(presence_in(view, i)))];
+    count = count.get<int>() + 1;
+    drained += admission.drained(i) ? 1 : 0;
+  }
+  upstreams["drained"] = drained;
+  json listeners = json::array();
+  for (const auto& listening : operations.listening()) {
+    listeners.push_back({{"name", listening.name}, {"address", listening.address}});
+  }
+  return {{"version", server::kVersion},
+          {"pid", getpid()},
+          {"started_at", iso_time(operations.started_at())},
+          {"uptime_seconds", std::chrono::duration<double>(operations.uptime()).count()},
+          {"config", {{"source", config.source}}},
+          {"workers", operations.workers()},
+          {"ready", operations.ready()},
+          {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},
+          {"view", view_of(view, clock)},
+          {"listeners", std::move(listeners)},
+          {"connections",
+           {{"active", active}, {"idle", idle}, {"accepted", accepted}, {"max", operations.max_connections()}}},
+          {"requests", {{"active", requests_active}, {"total", total}, {"by_class", std::move(by_class)}}},
+          {"routes", config.rules.size()},
+          {"upstreams", std::move(upstreams)}};
+}
+
+json upstreams_page(server::Operations& operations) {
+  const SystemClock clock;
+  const sense::ViewPtr view = operations.view();
+  json upstreams = json::array();
+  for (std::size_t i = 0; i < operations.config().upstreams.size(); ++i) {
+    upstreams.push_back(upstream_json(operations, view, i));
+  }
+  return {{"view", view_of(view, clock)}, {"upstreams", std::move(upstreams)}};
+}
+
+json upstream_page(server::Operations& operations, std::size_t upstream) {
+  return upstream_json(operations, operations.view(), upstream);
+}
+
+json routes_page(const server::Operations& operations) {
+  const SystemClock clock;
+  const config::Config& config = operations.config();
+  const sense::ViewPtr view = operations.view();
+  json routes = json::array();
+  for (std::size_t i = 0; i < config.rules.size(); ++i) {
+    const config::Rule& rule = config.rules[i];
+    json upstreams = json::array();
+    for (const config::RuleUpstream& upstream : rule.upstreams) {
+      upstreams.push_back({{"name", config.upstreams[upstream.index].name}, {"weight", upstream.weight}});
+    }
+    const sense::RouteView figures = view && i < view->routes.size() ? view->routes[i] : sense::RouteView{};
+    routes.push_back({{"name", rule.name},
+                      {"policy", rule.policy.name},
+                      {"match", match_json(rule.match)},
+                      {"upstreams", std::move(upstreams)},
+                      {"requests", figures.requests},
+                      {"rps", figures.rps},
+                      {"error_rate", figures.error_rate},
+                      {"p50_ms", figures.p50_ms},
+                      {"p95_ms", figures.p95_ms},
+                      {"p99_ms", figures.p99_ms},
+                      {"typical_ms", figures.typical_ms}});
+  }
+  return {{"view", view_of(view, clock)}, {"routes", std::move(routes)}};
+}
+
+json explain_page(server::Operations& operations, std::size_t route,
+                  const std::vector<std::optional<server::ExplainAnswer>>& answers) {
+  const SystemClock clock;
+  const config::Rule& rule = operations.config().rules[route];
+  const sense::ViewPtr view = operations.view();
+  json workers = json::array();
+  json unanswered = json::array();
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (!answers[i]) {
+      unanswered.push_back(i);
+      continue;
+    }
+    json candidates = json::array();
+    json chosen = nullptr;
+    for (std::size_t j = 0; j < answers[i]->candidates.size(); ++j) {
+      const align::Explained& one = answers[i]->candidates[j];
+      candidates.push_back(candidate_json(operations, view, one, answers[i]->weights[j]));
+      if (one.chosen) chosen = operations.config().upstreams[one.upstream].name;
+    }
+    workers.push_back({{"worker", i},
+                       {"chosen", std::move(chosen)},
+                       {"fail_open", answers[i]->fail_open},
+                       {"candidates", std::move(candidates)}});
+  }
+  return {{"route", rule.name},
+          {"policy", rule.policy.name},
+          {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},
+          {"view", view_of(view, clock)},
+          {"workers", std::move(workers)},
+          {"unanswered", std::move(unanswered)}};
+}
+
+std::vector<std::string> routes_left_without(server::Operations& operations) {
+  const sense::Admission& admission = operations.admission();
+  std::vector<std::string> names;
+  for (const config::Rule& rule : operations.config().rules) {
+    if (std::ranges::all_of(rule.upstreams, [&](const auto& one) { return admission.drained(one.index); })) {
+      names.push_back(rule.name);
+    }
+  }
+  return names;
+}
+
+}  // namespace dao::admin

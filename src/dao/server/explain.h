@@ -1,0 +1,61 @@
+// Why an upstream is chosen: what a worker's policy says to the admin API, and to a client that asks with
+// `x-dao-explain`. One thread, the worker's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dao/align/policy.h"
+#include "dao/http/exchange.h"
+#include "dao/server/worker_state.h"
+
+namespace dao::server {
+
+// Of which choice one wants to know.
+struct ExplainQuestion {
+  std::uint32_t route = 0;
+  std::uint64_t intent = 0;  // as in align::Choosing
+  std::uint64_t key = 0;
+};
+
+struct ExplainAnswer {
+  bool fail_open = false;                    // nobody is admitted, so those are asked that are not
+  std::vector<align::Explained> candidates;  // in the order of the route
+  std::vector<std::uint32_t> weights;        // of the candidates
+};
+
+// What the route's policy would choose for the next request, with every term. Changes nothing.
+ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& question);
+
+// The terms of the choices of one request, for its client.
+class ExplainHeader {
+ public:
+  static constexpr std::string_view kName = "x-dao-explain";
+  // More candidates than these are counted, not shown: a head has its limits.
+  static constexpr std::size_t kMostShown = 16;
+
+  // Null, and nothing done, unless the configuration allows it, the client is trusted, and it asks. The field of the
+  // request is taken out.
+  static std::unique_ptr<ExplainHeader> asked_by(const WorkerState& worker, http::Exchange& exchange);
+
+  // Right before a choice is made, and again if it is made anew with `fail_open`.
+  void before(const align::Policy& policy, const align::Choosing& choosing);
+  // What was chosen: an index into the candidates.
+  void chose(const config::Config& config, std::size_t index);
+  // The value of the field: `chosen=a attempt=1 route=r policy=p; upstream=a score=...; upstream=b ...`. Empty before
+  // the first choice.
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::vector<align::Explained> terms_;
+  std::uint32_t route_ = 0;
+  unsigned attempts_ = 0;
+  bool fail_open_ = false;
+  std::string text_;
+};
+
+}  // namespace dao::server
