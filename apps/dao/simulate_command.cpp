@@ -4,6 +4,7 @@
 #include <iostream>
 #include <string_view>
 
+#include "dao/base/log.h"
 #include "dao/config/check_report.h"
 #include "dao/simulate/node.h"
 #include "dao/simulate/report.h"
@@ -73,6 +74,7 @@ int run(const std::string& path, const SimulateOptions& options) {
 }  // namespace
 
 int simulate_command(const SimulateOptions& options) {
+  log::set_level(log::Level::error);  // what the simulated processes would log has no place in the report
   int worst = 0;
   for (const std::string& path : options.scenarios) {
     worst = std::max(worst, run(path, options));

@@ -60,6 +60,7 @@ json upstream_json(server::Operations& operations, const sense::ViewPtr& view, s
           {"url", upstream.url.text},
           {"routes", std::move(routes)},
           {"presence", name_of(figures.presence)},
+          {"presence_reason", figures.presence_reason},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
           {"drained", admission.drained(index)},
           {"in_flight", operations.in_flight().count(index)},

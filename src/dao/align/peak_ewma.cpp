@@ -17,7 +17,7 @@ double cost_of(const Choosing& choosing, std::size_t index) {
   const std::uint32_t upstream = choosing.candidates[index].upstream;
   const sense::UpstreamSignals& signals = choosing.signals[upstream];
   double seconds = signals.peak_seconds(choosing.now);
-  if (signals.weight() <= 0 && signals.waiting() > 0) seconds = kPenaltySeconds;
+  if (signals.weight(choosing.now) <= 0 && signals.waiting() > 0) seconds = kPenaltySeconds;
   const double good = std::max(1 - signals.error_rate(), 0x1p-10);
   const auto under_way = static_cast<double>(std::max<std::int64_t>(choosing.in_flight.count(upstream), 0));
   // The weight divides those that are there, not the new one: between idle ones the draw has seen to it already.

@@ -12,7 +12,7 @@ using std::chrono_literals::operator""s;
 const std::vector<Candidate> kTwo{{0, 1}, {1, 1}};
 
 void answer(World& world, std::size_t upstream, Nanoseconds after, bool failed = false) {
-  world.signals[upstream].sent(world.now - after, 1);
+  world.signals[upstream].sent(world.now - after);
   world.signals[upstream].answered(world.now - after, world.now, failed);
 }
 
@@ -57,7 +57,7 @@ TEST(PeakEwma, WaitsForTheFirstAnswerOfANewOne) {
   World world;
   answer(world, 0, 10ms);
   EXPECT_EQ(policy->choose(world.choosing(kTwo)), 1U) << "unknown: try it";
-  world.signals[1].sent(world.now, 1);
+  world.signals[1].sent(world.now);
   EXPECT_EQ(policy->choose(world.choosing(kTwo)), 0U) << "one trial is under way";
 }
 

@@ -26,7 +26,7 @@ class Worker {
       candidates_.push_back({.upstream = i, .weight = 1 + i % 3, .identity = mixed(i + 1)});
       for (std::uint64_t n = random_.below(4); n > 0; --n) in_flight_.enter(i);
       for (int n = 0; n < 20; ++n) {
-        signals_[i].sent(now_, 1);
+        signals_[i].sent(now_);
         signals_[i].answered(now_, now_ + std::chrono::microseconds(1000 + random_.below(9000)), false);
       }
     }
@@ -50,7 +50,7 @@ class Worker {
   void serve() {
     const auto upstream = static_cast<std::uint32_t>(choose());
     in_flight_.enter(upstream);
-    signals_[upstream].sent(now_, in_flight_.count(upstream));
+    signals_[upstream].sent(now_);
     const Nanoseconds took = std::chrono::microseconds(1000 + (now_.time_since_epoch().count() & 0xfffU));
     signals_[upstream].answered(now_, now_ + took, false);
     in_flight_.leave(upstream);

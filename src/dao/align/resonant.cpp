@@ -270,8 +270,8 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
                 .random = random,
                 .intent = choosing.intent,
                 .key = choosing.key,
-                .fail_open = choosing.fail_open,
                 .only_near = choosing.only_near,
+                .fail_open = choosing.fail_open,
                 .slow_start = choosing.slow_start};
   const std::optional<std::size_t> chosen = same.choose(copy);
   into.clear();

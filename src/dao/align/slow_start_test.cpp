@@ -79,7 +79,7 @@ TEST(SlowStart, IsInThePoliciesByLoad) {
     world.view.upstreams.resize(8);
     world.view.upstreams[1].admitted_since = world.now;
     for (const std::size_t i : {0U, 1U}) {
-      world.signals[i].sent(world.now - 1s, 1);
+      world.signals[i].sent(world.now - 1s);
       world.signals[i].answered(world.now - 1s, world.now, false);
     }
     const auto policy = make_policy({.kind = kind});

@@ -171,6 +171,7 @@ class Candidates {
   std::optional<std::size_t> choose_admitted(align::Choosing& choosing) {
     if (selection_.preferred && choosing.usable(*selection_.preferred) &&
         worker_.admission.enter(route_.candidates[*selection_.preferred].upstream)) {
+      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
       return selection_.preferred;
     }
     for (;;) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "dao/sense/outcomes.h"
 #include "dao/sense/silence.h"
 #include "dao/simulate/arrivals.h"
 #include "dao/simulate/collector.h"
@@ -84,6 +85,7 @@ class Simulation {
 
   const Scenario& scenario_;
   const config::ProxySettings& settings_;
+  const std::uint32_t failures_that_close_;  // in a row
   const Time timeout_;
   const Time client_timeout_;
   const Time round_trip_;
@@ -110,6 +112,7 @@ class Simulation {
 Simulation::Simulation(const Scenario& scenario, const std::shared_ptr<const config::Config>& config)
     : scenario_(scenario),
       settings_(config->rules.front().proxy),
+      failures_that_close_(config->liminal.presence.enabled ? config->liminal.presence.failures : 0),
       timeout_(to_time(settings_.first_byte_timeout)),
       client_timeout_(scenario.client_timeout ? to_time(*scenario.client_timeout) : 0),
       round_trip_(to_time(scenario.round_trip)),
@@ -355,7 +358,13 @@ void Simulation::change_condition(std::uint32_t backend) {
 }
 
 void Simulation::step_mind(std::uint32_t node) {
-  nodes_[node]->view = nodes_[node]->mind->step(instant(now_));
+  liminal::Mind& mind = *nodes_[node]->mind;
+  nodes_[node]->view = mind.step(instant(now_));
+  // A backend that hangs still accepts connections, which is all that these probes ask for.
+  for (const std::uint32_t backend : mind.take_due_probes(instant(now_), servers_.size())) {
+    const bool refused = servers_[backend].condition.refuses();
+    mind.probed(backend, refused ? liminal::ProbeOutcome::refused : liminal::ProbeOutcome::good, instant(now_));
+  }
   events_.add({.time = now_ + to_time(scenario_.mind_step), .subject = node, .kind = EventKind::mind});
 }
 
@@ -393,6 +402,10 @@ void Simulation::end_attempt(Request& request, std::uint16_t status, ErrorKind e
                                                          .error = error,
                                                          .reused_connection = true,
                                                          .head_ns = status != 0 ? now_ - request.sent : 0});
+  const sense::Outcome outcome =
+      status != 0 ? sense::outcome_of(status) : sense::outcome_of(Error{.origin = Origin::backend, .kind = error});
+  sense::report_outcome(worker_of(request).shard.upstream(backend).outcomes, nodes_[request.node]->admission, backend,
+                        outcome, failures_that_close_);
   request.attempt = 0;
 }
 

@@ -112,9 +112,10 @@ TEST(Simulation, RetriesElsewhereWhatIsRefused) {
       four_backends("[[faults]]\neffect = \"refuse\"\nbackends = [\"sick\"]\nfrom_seconds = 5\nto_seconds = 6\n");
   const Figures with = figures_of(scenario_of(refusing), "round-robin");
   EXPECT_EQ(with.errors, 0);
-  EXPECT_GT(with.retries, 50);
+  EXPECT_GT(with.retries, 0);
+  EXPECT_LT(with.retries, 20) << "presence soon leaves it alone";
   const Figures without = figures_of(scenario_of("retries = 0\n" + refusing), "round-robin");
-  EXPECT_GT(without.errors, 50);
+  EXPECT_GT(without.errors, 0);
   EXPECT_EQ(without.retries, 0);
 }
 
@@ -143,8 +144,8 @@ TEST(Simulation, WhatHangsIsAnsweredByTheTimeout) {
       four_backends("[[faults]]\neffect = \"hang\"\nbackends = [\"sick\"]\nfrom_seconds = 5\nto_seconds = 7\n"));
   const Figures figures = figures_of(scenario, "round-robin");
   EXPECT_DOUBLE_EQ(figures.max_ms, 300);
-  EXPECT_GT(figures.errors, 500);
-  EXPECT_LT(figures.errors, 1100) << "it answers again when the hang is over";
+  EXPECT_GT(figures.errors, 100);
+  EXPECT_LT(figures.errors, 500) << "presence leaves it alone after the first timeouts";
 }
 
 TEST(Simulation, ASilentBackendIsLeftForAnother) {
