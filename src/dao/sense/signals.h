@@ -35,7 +35,7 @@ class UpstreamSignals {
   // That one was called off, by the client or by DAO: nothing was learned but that it would have taken longer.
   void cancelled(Instant sent_at, Instant now) {
     leave(sent_at);
-    time_sum_ += seconds_of(now - sent_at);
+    called_off_sum_ += seconds_of(now - sent_at);
   }
 
   // Attempts whose head has not come.
@@ -47,7 +47,7 @@ class UpstreamSignals {
   // The estimated time to the head, in seconds; 0 while nothing is known.
   [[nodiscard]] double mean_seconds(Instant now) const {
     const double waited = waiting_ == 0 ? 0 : static_cast<double>(waiting_) * seconds_at(now) - waiting_since_sum_;
-    const double sum = time_sum_ + std::max(0.0, waited);
+    const double sum = time_sum_ + called_off_sum_ + std::max(0.0, waited);
     return weight_ > 1 ? sum / weight_ : sum;
   }
   // Peak EWMA of the time to answer: jumps up to a slower answer at once and comes down to faster ones, or to 0 where
@@ -71,6 +71,13 @@ class UpstreamSignals {
     const double waiting = static_cast<double>(waiting_);
     const double waited = waiting * seconds_at(now) - waiting_since_sum_;
     return std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
+  }
+  // It was away and is back: what was known of it says little now.
+  void begin_anew() {
+    constexpr double kLeft = 4;
+    if (weight_ <= kLeft) return;
+    const double keep = kLeft / weight_;
+    for (double* sum : {&time_sum_, &called_off_sum_, &square_sum_, &weight_, &errors_}) *sum *= keep;
   }
   // It was found to answer nothing, and nothing has ended there since.
   void found_silent() { silent_ = true; }
@@ -109,6 +116,7 @@ class UpstreamSignals {
     const double keep = kKeep / (1 + seconds_of(now - last_added_) / kFadeSeconds);
     last_added_ = now;
     time_sum_ = time_sum_ * keep + took;
+    called_off_sum_ *= keep;
     square_sum_ = square_sum_ * keep + took * took;
     weight_ = weight_ * keep + 1;
     errors_ = errors_ * keep + (failed ? 1 : 0);
@@ -118,6 +126,7 @@ class UpstreamSignals {
   double waiting_since_sum_ = 0;  // of their instants, in seconds
   double peak_ = 0;
   double time_sum_ = 0;
+  double called_off_sum_ = 0;
   double square_sum_ = 0;
   double weight_ = 0;
   double errors_ = 0;

@@ -112,7 +112,17 @@ void Worker::resolved(std::size_t upstream, net::Resolution resolution) {
 }
 
 void Worker::perceive(const sense::ViewPtr& view) {
-  loop_.post([this, view] { state_.view = view; });
+  loop_.post([this, view] {
+    // Whoever came back since is learned anew.
+    for (std::size_t i = 0; i < view->upstreams.size(); ++i) {
+      const Instant back = view->upstreams[i].admitted_since;
+      if (back != Instant{} &&
+          (i >= state_.view->upstreams.size() || state_.view->upstreams[i].admitted_since != back)) {
+        state_.signals[i].begin_anew();
+      }
+    }
+    state_.view = view;
+  });
 }
 
 void Worker::explain(const ExplainQuestion& question, std::function<void(ExplainAnswer)> tell) {

@@ -1,0 +1,110 @@
+#include "dao/sense/signals.h"
+
+#include <gtest/gtest.h>
+
+namespace dao::sense {
+namespace {
+
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+
+class UpstreamSignalsTest : public testing::Test {
+ protected:
+  void answers(int count, Nanoseconds each, bool failed = false) {
+    for (int i = 0; i < count; ++i) {
+      signals_.sent(now_);
+      now_ += each;
+      signals_.answered(now_ - each, now_, failed);
+    }
+  }
+  UpstreamSignals signals_;
+  Instant now_{std::chrono::hours(5)};
+};
+
+TEST_F(UpstreamSignalsTest, KnowNothingAtFirst) {
+  EXPECT_EQ(signals_.mean_seconds(now_), 0);
+  EXPECT_EQ(signals_.weight(now_), 0);
+  EXPECT_EQ(signals_.error_rate(), 0);
+  EXPECT_EQ(signals_.spread(), 1);
+}
+
+TEST_F(UpstreamSignalsTest, EstimateTheTimeToAnswer) {
+  answers(300, 10ms);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.010, 1e-6);
+  EXPECT_NEAR(signals_.spread(), 0, 1e-3);
+  answers(300, 100ms);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.100, 0.002);
+}
+
+TEST_F(UpstreamSignalsTest, CountWhatIsStillUnanswered) {
+  answers(100, 10ms);
+  const double before = signals_.mean_seconds(now_);
+  for (int i = 0; i < 5; ++i) signals_.sent(now_);
+  now_ += 1s;
+  EXPECT_EQ(signals_.waiting(), 5);
+  EXPECT_GT(signals_.mean_seconds(now_), 5 * before) << "five seconds of waiting over some fifty answers";
+  EXPECT_NEAR(signals_.ended_mean_seconds(), before, 1e-6);
+}
+
+TEST_F(UpstreamSignalsTest, WhatWasCalledOffTookAtLeastSoLong) {
+  answers(100, 10ms);
+  signals_.sent(now_);
+  now_ += 1s;
+  signals_.cancelled(now_ - 1s, now_);
+  EXPECT_EQ(signals_.waiting(), 0);
+  EXPECT_GT(signals_.mean_seconds(now_), 0.020);
+  EXPECT_NEAR(signals_.ended_mean_seconds(), 0.010, 1e-6) << "nothing is known of how long it would have taken";
+}
+
+TEST_F(UpstreamSignalsTest, FailingFastIsNoMerit) {
+  answers(200, 10ms);
+  answers(50, 0ms, true);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.010, 0.001);
+  EXPECT_GT(signals_.error_rate(), 0.4);
+  EXPECT_TRUE(signals_.last_failed());
+}
+
+TEST_F(UpstreamSignalsTest, WhatIsOldCountsLess) {
+  answers(200, 10ms);
+  const double fresh = signals_.weight(now_);
+  now_ += 10s;
+  EXPECT_LT(signals_.weight(now_), fresh / 2);
+  answers(8, 100ms);
+  EXPECT_GT(signals_.mean_seconds(now_), 0.025) << "a few new answers weigh against many old ones";
+}
+
+TEST_F(UpstreamSignalsTest, AreLearnedAnewAfterAnAbsence) {
+  answers(200, 10ms);
+  signals_.begin_anew();
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.010, 1e-6);
+  answers(4, 100ms);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.055, 0.005);
+}
+
+TEST_F(UpstreamSignalsTest, MissAnswersByTheUsualTimes) {
+  answers(100, 10ms);
+  EXPECT_EQ(signals_.answers_missed(now_), 0);
+  for (int i = 0; i < 4; ++i) signals_.sent(now_);
+  now_ += 30ms;
+  EXPECT_NEAR(signals_.answers_missed(now_), 12, 0.1);
+  signals_.answered(now_ - 30ms, now_, false);
+  EXPECT_EQ(signals_.answers_missed(now_), 0) << "any answer ends the silence";
+}
+
+TEST_F(UpstreamSignalsTest, AnIdleTimeIsNoSilence) {
+  answers(100, 10ms);
+  now_ += 1s;
+  for (int i = 0; i < 4; ++i) signals_.sent(now_);
+  EXPECT_NEAR(signals_.answers_missed(now_), 0, 1e-6);
+}
+
+TEST_F(UpstreamSignalsTest, SilenceIsRememberedUntilSomethingEnds) {
+  answers(100, 10ms);
+  signals_.found_silent();
+  EXPECT_TRUE(signals_.silent());
+  answers(1, 10ms);
+  EXPECT_FALSE(signals_.silent());
+}
+
+}  // namespace
+}  // namespace dao::sense
