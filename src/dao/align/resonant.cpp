@@ -9,7 +9,7 @@
 //   queue   = log2(1 + q/w)/2      q: in flight now, over all workers; w: its weight over the mean weight
 //   load_resonance = latency + errors + queue, at most 10
 //   intent_gap     = 0 if it is for the request's intent, 5 if for any, 10 if for others
-//   tempo_spikiness = 5 x the coefficient of variation of its requests per second, at most 10
+//   tempo_spikiness = 10 x what the coefficient of variation of its requests per second, beyond chance, has above 0.5
 //   score = w_load*load_resonance + w_intent*intent_gap + w_tempo*tempo_spikiness; the smallest wins
 //
 // With equal upstreams this is the fewest in flight, with unequal ones it is the shortest expected wait. Those within a
@@ -80,6 +80,7 @@ class Resonant final : public Policy {
   };
 
   [[nodiscard]] double typical_seconds() const { return known_ > 0 ? known_ / rates_ : 0; }
+  [[nodiscard]] double tempo_term(const Choosing& choosing, std::size_t index) const;
   static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical);
   // Of a candidate, all terms but the queue and the intent.
   Known look(const Choosing& choosing, std::size_t index) const;
@@ -125,6 +126,24 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
   return std::clamp(kUsual + counted / 2, 0.0, kMost);
 }
 
+// By chance alone the squared coefficient of n seconds at r requests per second is off by sqrt(2/n)/r, for one standard
+// deviation; three of them count for nothing. Nor does what is less than half of the mean: choices themselves make the
+// share of one upstream go up and down, and must not hold it against it. So one that gets less than its share now is
+// never called spiky: that would keep from it what it got too little of.
+double Resonant::tempo_term(const Choosing& choosing, std::size_t index) const {
+  const sense::UpstreamView& upstream = choosing.view.upstreams[choosing.candidates[index].upstream];
+  constexpr double kSteady = 0.5;
+  if (upstream.rps <= 0) return 0;
+  if (choosing.route < choosing.view.routes.size()) {
+    const double share = choosing.weight(index) / mean_weight_ / static_cast<double>(choosing.candidates.size());
+    if (upstream.rps < choosing.view.routes[choosing.route].rps * share) return 0;
+  }
+  const double seconds = std::clamp(upstream.requests / upstream.rps, 2.0, 60.0);
+  const double chance = 3 * std::sqrt(2 / seconds) / upstream.rps;
+  const double squared = upstream.tempo_spikiness * upstream.tempo_spikiness - chance;
+  return squared > kSteady * kSteady ? std::min(kMost, 10 * (std::sqrt(squared) - kSteady)) : 0;
+}
+
 Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) const {
   const std::uint32_t upstream = choosing.candidates[index].upstream;
   const sense::UpstreamSignals& signals = choosing.signals[upstream];
@@ -135,7 +154,7 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   known.latency = latency_term(signals, seconds, weight, typical_seconds());
   known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
   if (upstream < choosing.view.upstreams.size()) {
-    known.tempo = std::min(kMost, 5 * choosing.view.upstreams[upstream].tempo_spikiness);
+    known.tempo = tempo_term(choosing, index);
   }
   return known;
 }

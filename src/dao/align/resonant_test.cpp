@@ -193,7 +193,9 @@ TEST_F(ResonantTest, ExplainsTheChoiceItThenMakes) {
   const config::ResonantWeights weights{.load = 0.5, .intent = 0.4, .tempo = 0.1};
   policy_ = make_resonant(weights);
   view_.upstreams.resize(kUpstreams);
-  view_.upstreams[3].tempo_spikiness = 0.7;
+  view_.upstreams[3].tempo_spikiness = 0.9;
+  view_.upstreams[3].rps = 200;
+  view_.upstreams[3].requests = 12000;
   candidates_[0].intents = 1;
   seconds_[1] = 0.05;
   fails_[2] = 0.1;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "dao/align/stable_hash.h"
 #include "dao/config/load.h"
 #include "dao/config/policies.h"
 #include "dao/config/problem.h"
@@ -38,13 +39,17 @@ std::expected<std::shared_ptr<const config::Config>, std::string> make_config(co
 
 Worker::Worker(const config::Config& config, Instant now, std::uint64_t seed)
     : policy(align::make_policy(config.rules.front().policy)),
+      slow_start(config.rules.front().slow_start),
       signals(config.upstreams.size()),
       shard(config.rules.size(), config.upstreams.size()),
       retry_budget(config.proxy.retry_budget_percent, config.proxy.retry_budget_min_per_second, now),
       random(seed) {
   for (const config::RuleUpstream& upstream : config.rules.front().upstreams) {
-    candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index), .weight = upstream.weight});
+    candidates.push_back({.upstream = static_cast<std::uint32_t>(upstream.index),
+                          .weight = upstream.weight,
+                          .identity = align::stable_hash(config.upstreams[upstream.index].name)});
   }
+  policy->prepare(candidates);
 }
 
 Node::Node(const std::shared_ptr<const config::Config>& config, std::size_t worker_count, Instant now,
@@ -71,9 +76,13 @@ std::optional<std::size_t> choose(Node& node, Worker& worker, std::span<const st
                            .view = *node.view,
                            .now = now,
                            .random = worker.random,
-                           .key = key};
-  std::optional<std::size_t> choice = worker.policy->choose(choosing);
-  if (!choice) {
+                           .key = key,
+                           .slow_start = worker.slow_start.at(now, *node.view, worker.candidates)};
+  std::optional<std::size_t> choice;
+  do {
+    choice = worker.policy->choose(choosing);
+  } while (choice && !node.admission.enter(worker.candidates[*choice].upstream));
+  if (!choice && tried.empty()) {
     choosing.fail_open = true;
     choice = worker.policy->choose(choosing);
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dao/align/policy.h"
+#include "dao/align/slow_start.h"
 #include "dao/base/random.h"
 #include "dao/config/config.h"
 #include "dao/liminal/mind.h"
@@ -35,6 +36,7 @@ struct Worker {
   Worker(const config::Config& config, Instant now, std::uint64_t seed);
 
   std::unique_ptr<align::Policy> policy;
+  align::SlowStart slow_start;
   std::vector<align::Candidate> candidates;
   std::vector<sense::UpstreamSignals> signals;
   sense::Shard shard;
