@@ -71,7 +71,7 @@ struct RouteView {
   double typical_ms = 0;          // the usual time to the head; 0 = nothing yet
   double typical_in_flight = 0;   // the usual number under way at one upstream
   double typical_error_rate = 0;  // 0..1
-  bool fails_open = false;  // none of its upstreams is admitted: requests go to the least bad one
+  bool fails_open = false;        // none of its upstreams is admitted: requests go to the least bad one
 };
 
 struct View {
