@@ -19,6 +19,9 @@
 // An upstream that looks bad is asked again now and then, or it could never look better: one request at a time, once a
 // second, soon again if that went well, and never more than one in kExploreOneOf.
 //
+// The awareness level is how much of this is used: dormant, turns by weight; aware, two candidates drawn at random are
+// compared; from vigilant on, all of it.
+//
 // Time: O(min(candidates, kScanned)). What changes slowly is kept for each candidate and looked at again when it is
 // about to decide, so a choice needs no logarithm but one.
 #include <algorithm>
@@ -224,9 +227,19 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
   refresh(choosing, refreshed_);
 
   std::array<std::uint32_t, kScanned> drawn;
-  const std::size_t count = draw(choosing, drawn);
+  std::size_t count = draw(choosing, drawn);
   if (count == 0) return std::nullopt;
   std::array<double, kScanned> scores;
+  if (choosing.view.level == sense::Level::dormant) {  // all the same
+    scores.fill(0);
+    return take_turns(choosing, drawn.data(), scores.data(), count, 0).index;
+  }
+  if (choosing.view.level == sense::Level::aware && count > 2) {  // two choices
+    const std::size_t one = choosing.random.below(count);
+    const std::size_t other = (one + 1 + choosing.random.below(count - 1)) % count;
+    drawn = {drawn[one], drawn[other]};
+    count = 2;
+  }
   Best best;
   for (std::size_t i = 0; i < count; ++i) {
     scores[i] = score(choosing, drawn[i], candidates_[drawn[i]]);

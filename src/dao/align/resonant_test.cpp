@@ -222,6 +222,24 @@ TEST_F(ResonantTest, ExplainsTheChoiceItThenMakes) {
   }
 }
 
+TEST_F(ResonantTest, ADormantOneTakesTurnsByWeight) {
+  view_.level = sense::Level::dormant;
+  candidates_[0].weight = 3;
+  for (int i = 0; i < 20; ++i) send(0);
+  std::map<std::size_t, int> got;
+  for (int i = 0; i < 600; ++i) ++got[choose()];
+  EXPECT_EQ(got, (std::map<std::size_t, int>{{0, 300}, {1, 100}, {2, 100}, {3, 100}}));
+}
+
+TEST_F(ResonantTest, AnAwareOneComparesTwo) {
+  view_.level = sense::Level::aware;
+  for (int i = 0; i < 20; ++i) send(0);
+  std::map<std::size_t, int> got;
+  for (int i = 0; i < 6000; ++i) ++got[choose()];
+  EXPECT_EQ(got[0], 0) << "it loses against each of the others";
+  for (std::size_t i = 1; i < kUpstreams; ++i) EXPECT_NEAR(got[i], 2000, 200);
+}
+
 TEST_F(ResonantTest, SaysSoWhenNobodyIsUsable) {
   for (std::size_t i = 0; i < kUpstreams; ++i) admission_.set_gate(i, sense::Gate::closed);
   EXPECT_EQ(policy_->choose(choosing()), std::nullopt);

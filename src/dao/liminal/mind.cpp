@@ -1,6 +1,7 @@
 #include "dao/liminal/mind.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "dao/base/log.h"
@@ -85,7 +86,7 @@ void Mind::tell(std::size_t upstream, sense::Presence before) {
               {"to", sense::name_of(presence.presence())},
               {"reason", presence.reason()},
               {"history", std::string_view{figures.history.data()}},
-              {"score", figures.score},
+              {"score", std::round(figures.score * 100) / 100},
               {"failures_in_a_row", senses_.admission.failures_in_a_row(upstream)},
               {"probes_failed", figures.probes_failed},
               {"trials", figures.trials}});
