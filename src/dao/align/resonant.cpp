@@ -13,7 +13,7 @@
 //   score = w_load*load_resonance + w_intent*intent_gap + w_tempo*tempo_spikiness; the smallest wins
 //
 // With equal upstreams this is the fewest in flight, with unequal ones it is the shortest expected wait. Those within a
-// hair of the best take turns by their weights. Of more than kScanned candidates, so many are drawn for each choice:
+// hair of the best take turns by their weights. Of more than kScanned candidates, kDrawn are drawn for each choice:
 // several proxies then do not all find the same one best (Mitzenmacher, "The power of two choices", 2001).
 //
 // An upstream that looks bad is asked again now and then, or it could never look better: one request at a time, once a
@@ -26,6 +26,7 @@
 // about to decide, so a choice needs no logarithm but one.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -37,28 +38,26 @@ namespace dao::align {
 namespace {
 
 constexpr std::size_t kScanned = 12;
+constexpr std::size_t kDrawn = 6;
 constexpr double kNearTie = 0.02;
 constexpr std::uint64_t kExploreOneOf = 64;
 constexpr std::uint64_t kExploreAgainOneOf = 8;
 constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
 constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
 constexpr double kMost = 10;
+constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
 
+// log2(value)/2 for value > 0, within 0.00002 (a polynomial in the mantissa: Hastings, "Approximations for Digital
+// Computers", 1955, has the method); std::log2 would be most of what a choice costs.
 double half_log2(double value) {
-  return 0.5 * std::log2(value);
-}
-
-// log2(1 + q)/2 of the usual, small q.
-double queue_term(double load) {
-  static const std::array<double, 512> table = [] {
-    std::array<double, 512> values{};
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = half_log2(1 + static_cast<double>(i) / 4);
-    return values;
-  }();
-  const double quarters = load * 4;
-  const auto index = static_cast<std::size_t>(quarters);
-  if (index < table.size() && static_cast<double>(index) == quarters) return table[index];
-  return std::min(kMost, half_log2(1 + load));
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  const auto exponent = static_cast<std::int64_t>(bits >> 52U) - 1023;
+  const double m = std::bit_cast<double>((bits & 0xfffffffffffffU) | 0x3ff0000000000000U);  // 1 <= m < 2
+  const double t = (m - 1.4142135623730951) / (m + 1.4142135623730951);
+  const double tt = t * t;
+  // log2(m) = 1/2 + 2/ln(2) * (t + t^3/3 + t^5/5 + ...)
+  const double fraction = 0.5 + 2.8853900817779268 * t * (1 + tt * (1.0 / 3 + tt * (0.2 + tt * (1.0 / 7))));
+  return 0.5 * (static_cast<double>(exponent) + fraction);
 }
 
 class Resonant final : public Policy {
@@ -75,7 +74,9 @@ class Resonant final : public Policy {
     double latency = 2;
     double errors = 0;
     double tempo = 0;
+    double share = 1;   // mean weight over its own
     double credit = 0;  // of turns, where it is as good as others
+    Instant looked_at{};
   };
   struct Best {
     std::size_t index = 0;
@@ -115,7 +116,7 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
   constexpr double kUsual = 2;
   constexpr double kStep = 0.1;
   if (seconds <= 0 || typical <= 0) return kUsual;
-  const double doublings = std::log2(seconds / typical);
+  const double doublings = 2 * half_log2(seconds / typical);
   // The sums are weighted exponentially, which makes them as good as twice their weight.
   constexpr double kLog2E = 1.4427;
   // A few answers say little about how they spread; until there are more, as exponential times do.
@@ -155,6 +156,8 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   const double weight = signals.weight(choosing.now);
   if (weight > 0 && seconds > 0) known.rate = 1 / seconds;
   known.latency = latency_term(signals, seconds, weight, typical_seconds());
+  known.share = mean_weight_ / choosing.weight(index);
+  known.looked_at = choosing.now;
   known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
   if (upstream < choosing.view.upstreams.size()) {
     known.tempo = tempo_term(choosing, index);
@@ -163,8 +166,9 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
 }
 
 void Resonant::refresh(const Choosing& choosing, std::size_t index) {
-  Known known = look(choosing, index);
   Known& kept = candidates_[index];
+  if (choosing.now - kept.looked_at < kFresh && kept.looked_at != Instant{}) return;
+  Known known = look(choosing, index);
   known.credit = kept.credit;
   rates_ += known.rate - kept.rate;
   known_ += (known.rate > 0 ? 1 : 0) - (kept.rate > 0 ? 1 : 0);
@@ -173,7 +177,7 @@ void Resonant::refresh(const Choosing& choosing, std::size_t index) {
 
 double Resonant::queue(const Choosing& choosing, std::size_t index) const {
   const auto in_flight = static_cast<double>(choosing.in_flight.count(choosing.candidates[index].upstream));
-  return queue_term(in_flight * mean_weight_ / choosing.weight(index));
+  return std::min(kMost, half_log2(1 + in_flight * candidates_[index].share));
 }
 
 double Resonant::score(const Choosing& choosing, std::size_t index, const Known& known) const {
@@ -197,6 +201,7 @@ void Resonant::resize(const Choosing& choosing) {
   double weights = 0;
   for (const Candidate& candidate : choosing.candidates) weights += candidate.weight * double{kWeightUnit};
   mean_weight_ = weights / static_cast<double>(std::max<std::size_t>(1, choosing.candidates.size()));
+  for (std::size_t i = 0; i < candidates_.size(); ++i) candidates_[i].share = mean_weight_ / choosing.weight(i);
   refreshed_ = 0;
 }
 
@@ -209,7 +214,7 @@ std::size_t Resonant::draw(const Choosing& choosing, std::array<std::uint32_t, k
     }
     return found;
   }
-  for (std::size_t tries = 0; tries < 2 * kScanned && found < kScanned; ++tries) {
+  for (std::size_t tries = 0; tries < 2 * kScanned && found < kDrawn; ++tries) {
     const std::size_t at = choosing.random.below(count);
     if (choosing.usable(at)) drawn[found++] = static_cast<std::uint32_t>(at);
   }
@@ -259,7 +264,7 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
   }
   best = take_turns(choosing, drawn.data(), scores.data(), count, best.score);
   ++since_explored_;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count && since_explored_ >= kExploreAgainOneOf; ++i) {
     if (drawn[i] == best.index || !may_explore(choosing, drawn[i], candidates_[best.index])) continue;
     since_explored_ = 0;
     return drawn[i];
