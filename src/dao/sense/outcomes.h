@@ -47,10 +47,10 @@ constexpr Outcome outcome_of(const Error& error) {
     case ErrorKind::timeout_body:
     case ErrorKind::timeout_write:
     case ErrorKind::timeout_total:
-    case ErrorKind::silent:
       return Outcome::timeout;
     case ErrorKind::none:
     case ErrorKind::cancelled:
+    case ErrorKind::silent:  // it may be no more than slow, and nobody is shut out for that alone
       return Outcome::cancelled;
     // It answers, though not as one should.
     case ErrorKind::stream_reset:

@@ -457,7 +457,6 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       worker.in_flight.leave(*choice);
     }
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
-    if (outcome.error.kind == ErrorKind::silent) worker.report_for (*choice)(sense::Outcome::timeout);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, *client, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;

@@ -134,8 +134,9 @@ TEST(Simulation, FailingFastIsSeenInTheFigures) {
       four_backends("[[faults]]\neffect = \"fail\"\nbackends = [\"sick\"]\nafter_ms = 0.5\nfrom_seconds = 5\n"));
   const Figures figures = figures_of(scenario, "round-robin");
   EXPECT_NEAR(figures.sick_share_before, 0.25, 0.001);
-  EXPECT_NEAR(figures.sick_share_after, 0.25, 0.001);
-  EXPECT_NEAR(figures.error_share, 0.25 * 15 / 18, 0.01);
+  EXPECT_LT(figures.sick_share_after, 0.02) << "presence leaves it to trials";
+  EXPECT_GT(figures.error_share, 0.005);
+  EXPECT_LT(figures.error_share, 0.25 * 15 / 18);
 }
 
 TEST(Simulation, WhatHangsIsAnsweredByTheTimeout) {
@@ -164,7 +165,7 @@ TEST(Simulation, ClientsGoAway) {
       four_backends("[[faults]]\neffect = \"slow\"\nfactor = 20\nbackends = [\"sick\"]\nfrom_seconds = 5\n"));
   const Figures figures = figures_of(scenario, "round-robin");
   EXPECT_DOUBLE_EQ(figures.max_ms, 100);
-  EXPECT_GT(figures.errors, 1000);
+  EXPECT_GT(figures.errors, 50) << "before it was known to be silent";
 }
 
 TEST(Simulation, WhatIsUnderWayAtAKilledBackendIsLost) {
@@ -203,10 +204,12 @@ TEST(Simulation, TheRoundTripIsPartOfTheLatency) {
 }
 
 TEST(Simulation, LeastConnectionsMeetsItsKnownFlaw) {
-  // What answers errors at once has no connections: it draws the traffic.
-  const Scenario scenario = scenario_of(
-      "retries = 0\n" + four_backends("[[faults]]\neffect = \"fail\"\nbackends = [\"sick\"]\nfrom_seconds = 5\n"));
-  EXPECT_GT(figures_of(scenario, "least-connections").sick_share_after, 0.3);
+  // What answers errors at once has no connections: it draws the traffic, as long as presence does not see to it.
+  const Scenario scenario =
+      scenario_of("retries = 0\n" + four_backends("[[faults]]\neffect = \"fail\"\nbackends = [\"sick\"]\n"
+                                                  "probability = 0.3\nfrom_seconds = 5\n"));
+  EXPECT_GT(figures_of(scenario, "least-connections").sick_share_after,
+            1.1 * figures_of(scenario, "resonant").sick_share_after);
 }
 
 // The shipped scenarios, shortened, with the policy that they are about.

@@ -31,7 +31,7 @@ from lib.dao import binary, to_toml  # noqa: E402
 
 FALLBACK_POLICY = "least-connections"
 # What DAO gets beyond one rule and its upstreams: tables as in its file. --extra lays more over it.
-EXTRA: dict[str, object] = {}
+EXTRA: dict[str, object] = {"liminal": {"presence": {"enabled": True}}}
 
 
 @dataclass

@@ -142,8 +142,12 @@ def merged(base: Mapping[str, object], more: Mapping[str, object]) -> dict[str, 
 def configuration(ports: list[int], policy: str, extra: Mapping[str, object]) -> dict[str, object]:
     """DAO's; `extra` is laid over it (tables of the file's top level)."""
     urls = [f"http://127.0.0.1:{port}" for port in ports]
-    return merged(simple_config(*urls, rule={"policy": policy},
-                                proxy={"first_byte_timeout_ms": FIRST_BYTE_TIMEOUT_MS}), extra)
+    config = simple_config(*urls, rule={"policy": policy}, proxy={"first_byte_timeout_ms": FIRST_BYTE_TIMEOUT_MS})
+    # Whoever hangs still accepts connections: only a probe that wants an answer finds it well again. The health page
+    # does not share the errors of the service.
+    for upstream in config["routes"]["rule"][0]["upstreams"]:  # type: ignore[index]
+        upstream["probe"] = {"type": "http", "path": "/health?fail_rate=0", "interval_ms": 1000, "timeout_ms": 500}
+    return merged(config, extra)
 
 
 def load_program() -> Path:
