@@ -85,7 +85,7 @@ struct alignas(64) RouteCounters {
   Counter rate_limited;    // requests
   Counter denied;          // by client address
   Counter sticky_unknown;  // cookies that name no upstream of the route
-  Counter fail_open;  // requests sent to an upstream that was not admitted, for none was
+  Counter fail_open;       // requests sent to an upstream that was not admitted, for none was
 
   void add(const RouteCounters& other);
 };
