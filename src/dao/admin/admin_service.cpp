@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dao/admin/pages.h"
+#include "dao/align/stable_hash.h"
 #include "dao/base/log.h"
 #include "dao/rt/event.h"
 #include "dao/server/error_answer.h"
@@ -44,15 +45,6 @@ bool is_json(std::string_view content_type) {
   std::string_view type = content_type.substr(0, content_type.find(';'));
   while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
   return http::equals_ignoring_case(type, kJson);
-}
-
-// FNV-1a with the finisher of splitmix64: a policy that keeps keys together wants a number.
-std::uint64_t hash_of(std::string_view key) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  hash = (hash ^ (hash >> 30U)) * 0xbf58476d1ce4e5b9;
-  hash = (hash ^ (hash >> 27U)) * 0x94d049bb133111eb;
-  return hash ^ (hash >> 31U);
 }
 
 // The whole body, bounded by the service's limit; the error is the client's.
@@ -206,7 +198,7 @@ rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
                                    .intent = operations_.config().rules[*route].intent};
   for (const auto& [name, value] : target.query) {
     if (name == "key") {
-      question.key = hash_of(value);
+      question.key = align::stable_hash(std::string_view{value});
     } else if (name == "intent") {
       const auto& intents = operations_.config().intents;
       const auto found =

@@ -81,20 +81,7 @@ class ConsistentHash final : public Policy {
     ConsistentHash same;
     same = *this;
     Random random = choosing.random;
-    Choosing again = Choosing{.candidates = choosing.candidates,
-                              .in_flight = choosing.in_flight,
-                              .admission = choosing.admission,
-                              .signals = choosing.signals,
-                              .view = choosing.view,
-                              .route = choosing.route,
-                              .now = choosing.now,
-                              .random = random,
-                              .intent = choosing.intent,
-                              .key = choosing.key,
-                              .only_near = choosing.only_near,
-                              .fail_open = choosing.fail_open,
-                              .slow_start = choosing.slow_start};
-    const std::optional<std::size_t> best = same.choose(again);
+    const std::optional<std::size_t> best = same.choose(choosing.with(random));
     into.clear();
     for (std::size_t i = 0; i < choosing.candidates.size(); ++i) {
       Explained& one = into.emplace_back();

@@ -54,6 +54,22 @@ struct Choosing {
            (fail_open ? !admission.drained(candidate.upstream) : admission.admits(candidate.upstream));
   }
   [[nodiscard]] bool in_reach(std::size_t index) const { return !only_near || candidates[index].near; }
+  // The same, but for where chance comes from: to look ahead without using it up.
+  [[nodiscard]] Choosing with(Random& other) const {
+    return {.candidates = candidates,
+            .in_flight = in_flight,
+            .admission = admission,
+            .signals = signals,
+            .view = view,
+            .route = route,
+            .now = now,
+            .random = other,
+            .intent = intent,
+            .key = key,
+            .only_near = only_near,
+            .fail_open = fail_open,
+            .slow_start = slow_start};
+  }
   // In 1/kWeightUnit, at least 1: the candidate's weight, or the part of it that slow start gives it now.
   [[nodiscard]] std::uint32_t weight(std::size_t index) const {
     const std::uint32_t whole = candidates[index].weight * kWeightUnit;

@@ -2,7 +2,6 @@
 // counts the same. docs/align.md derives it; `daoctl explain` shows every term.
 //
 //   latency = 2 + s/2      s: doublings of its time to answer over the typical one of the candidates. Of slower ones
-//   the
 //                          half counts again (going there costs a slot for longer, too). What chance explains counts
 //                          for little: s is shrunk by (1 - (d/s)^2) with d = twice its standard error + 0.1, 0 below d.
 //   errors  = -log2(1 - e)/2       e: share of attempts that failed
@@ -23,7 +22,7 @@
 // compared; from vigilant on, all of it.
 //
 // Time: O(min(candidates, kScanned)). What changes slowly is kept for each candidate and looked at again when it is
-// about to decide, so a choice needs no logarithm but one.
+// about to decide.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -47,8 +46,8 @@ constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
 constexpr double kMost = 10;
 constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
 
-// log2(value)/2 for value > 0, within 0.00002 (a polynomial in the mantissa: Hastings, "Approximations for Digital
-// Computers", 1955, has the method); std::log2 would be most of what a choice costs.
+// log2(value)/2 for value > 0, within 0.00002, by the series of the area hyperbolic tangent in the mantissa; std::log2
+// would be most of what a choice costs.
 double half_log2(double value) {
   const auto bits = std::bit_cast<std::uint64_t>(value);
   const auto exponent = static_cast<std::int64_t>(bits >> 52U) - 1023;
@@ -297,20 +296,7 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
   // The same steps with a copy of the state: the answer is that of the next choose().
   Resonant same = *this;
   Random random = choosing.random;
-  Choosing copy{.candidates = choosing.candidates,
-                .in_flight = choosing.in_flight,
-                .admission = choosing.admission,
-                .signals = choosing.signals,
-                .view = choosing.view,
-                .route = choosing.route,
-                .now = choosing.now,
-                .random = random,
-                .intent = choosing.intent,
-                .key = choosing.key,
-                .only_near = choosing.only_near,
-                .fail_open = choosing.fail_open,
-                .slow_start = choosing.slow_start};
-  const std::optional<std::size_t> chosen = same.choose(copy);
+  const std::optional<std::size_t> chosen = same.choose(choosing.with(random));
   into.clear();
   std::size_t best = 0;
   double best_score = std::numeric_limits<double>::infinity();
