@@ -27,7 +27,7 @@ int run(const std::string& path) {
   }
   if (!loaded->warnings.empty()) std::cerr << dao::config::render_text(loaded->warnings);
   dao::admin::Factory admin;
-  return dao::server::run(std::make_shared<const dao::config::Config>(std::move(loaded->config)), admin);
+  return dao::server::run(std::move(loaded->config), admin);
 }
 
 int print_page(const std::string& page) {

@@ -66,6 +66,22 @@ std::string render_text(const Diagnostics& diagnostics) {
   return out;
 }
 
+std::string render_line(const Diagnostics& diagnostics) {
+  const bool any_error = std::ranges::count(diagnostics, Severity::error, &Diagnostic::severity) > 0;
+  const Severity severity = any_error ? Severity::error : Severity::warning;
+  const Diagnostic& first = *std::ranges::find(diagnostics, severity, &Diagnostic::severity);
+  std::string out = printable(first.file);
+  if (first.line > 0) out += fmt::format(":{}:{}", first.line, first.column);
+  out += ": ";
+  if (!first.key.empty()) out += first.key + ": ";
+  out += printable(first.message);
+  if (!first.expected.empty()) out += ", expected: " + printable(first.expected);
+  if (!first.suggestion.empty()) out += ", did you mean: " + printable(first.suggestion);
+  const auto all = std::ranges::count(diagnostics, severity, &Diagnostic::severity);
+  if (all > 1) out += fmt::format(" (and {} more)", all - 1);
+  return out;
+}
+
 std::string render_json(const Diagnostics& diagnostics) {
   auto list = nlohmann::ordered_json::array();
   for (const Diagnostic& diagnostic : diagnostics) {

@@ -32,6 +32,8 @@ struct Address {
                      // inherited: the socket's name, or its number
   std::uint16_t port = 0;  // tcp: 0 = the kernel picks (listeners only)
   std::string path;        // unix_socket: absolute path
+
+  friend bool operator==(const Address&, const Address&) = default;
 };
 
 // Whose X-Forwarded-*, Forwarded and the like are believed.
@@ -59,6 +61,8 @@ struct CertificateFiles {
   std::string cert;
   std::string key;
   std::string ocsp;  // empty = none
+
+  friend bool operator==(const CertificateFiles&, const CertificateFiles&) = default;
 };
 
 // Forward secrecy and authenticated encryption only; AES with 128 bits first, which costs the least.
@@ -79,6 +83,8 @@ struct ListenerTls {
   std::string client_crl{};  // a file; empty = nobody is revoked; only with client_auth
   bool session_tickets = true;
   Milliseconds session_timeout = std::chrono::hours(1);
+
+  friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
 };
 
 // One place where clients connect.
@@ -159,6 +165,8 @@ struct Dns {
   Milliseconds timeout{};
   Milliseconds min_ttl{};
   Milliseconds max_ttl{};  // >= min_ttl
+
+  friend bool operator==(const Dns&, const Dns&) = default;
 };
 
 enum class AccessLogFormat : std::uint8_t { json, combined };
@@ -168,6 +176,8 @@ struct AccessLog {
   std::string path;  // empty = off, "-" = standard output, otherwise a file
   AccessLogFormat format = AccessLogFormat::json;
   std::size_t buffer_bytes = 0;  // per worker
+
+  friend bool operator==(const AccessLog&, const AccessLog&) = default;
 };
 
 struct Telemetry {
@@ -257,6 +267,8 @@ struct Presence {
   Milliseconds probe_backoff{250};
   Milliseconds probe_backoff_max{1500};  // >= probe_backoff
   std::uint32_t probes_max = 64;
+
+  friend bool operator==(const Presence&, const Presence&) = default;
 };
 
 struct Liminal {
@@ -265,6 +277,9 @@ struct Liminal {
 
 struct Upstream {
   std::string name;  // unique in Config::upstreams
+  // What counts, holds and knows of it is indexed by this, for as long as there is an upstream of the same name and
+  // place (server/roster.h). As loaded: its index in Config::upstreams.
+  std::uint32_t number = 0;
   Url url;
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
@@ -336,7 +351,8 @@ struct HashKey {
 };
 
 struct Rule {
-  std::string name;  // unique
+  std::string name;          // unique
+  std::uint32_t number = 0;  // as Upstream::number, for as long as there is a rule of that name
   PolicyChoice policy;
   HashKey hash_key{};
   Milliseconds slow_start{};

@@ -103,6 +103,7 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
       const auto [entry, added] = indexes.emplace(upstream.name, config.upstreams.size());
       if (added) {
         config.upstreams.push_back({.name = std::move(upstream.name),
+                                    .number = static_cast<std::uint32_t>(config.upstreams.size()),
                                     .url = std::move(upstream.url),
                                     .tls = std::move(upstream.tls),
                                     .proxy_protocol = upstream.proxy_protocol,
@@ -116,6 +117,7 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
     }
     rule.rule.policy = find_policy(rule.policy, draft.policies).value();
     rule.rule.intent = bit_of(rule.intent, config.intents);
+    rule.rule.number = static_cast<std::uint32_t>(config.rules.size());
     config.rules.push_back(std::move(rule.rule));
   }
   return config;

@@ -76,6 +76,28 @@ PresenceDetector::PresenceDetector(const config::Presence& settings, const confi
   }
 }
 
+void PresenceDetector::configure(const config::Presence& settings, const config::Probe& probe, Instant now) {
+  if (settings == settings_ && probe == probe_) return;
+  const bool was_on = settings_.enabled;
+  const bool other_probe = probe != probe_;
+  const State known = save(now);
+  settings_ = settings;
+  probe_ = probe;
+  entries_ = 0;
+  next_entry_ = 0;
+  for (std::size_t i = 0; i < known.entries; ++i) remember(known.history[i]);
+  if (!settings_.enabled) {
+    if (was_on && mode_ != Mode::open) let_in(Presence::unknown, "presence was switched off", now);
+    next_probe_ = kNever;
+    return;
+  }
+  const bool configured = probe_.type != config::ProbeType::off;
+  if (cause_ == Cause::probes && !configured) cause_ = Cause::traffic;
+  if (!other_probe && was_on) return;
+  good_in_a_row_ = failed_in_a_row_ = 0;
+  next_probe_ = configured || mode_ != Mode::open ? now : kNever;
+}
+
 void PresenceDetector::step(const Heard& heard, Instant now) {
   if (!settings_.enabled) return;
   remember(heard);

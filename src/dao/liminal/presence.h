@@ -74,6 +74,11 @@ class PresenceDetector {
 
   PresenceDetector(const config::Presence& settings, const config::Probe& probe, Instant now, std::uint64_t seed);
 
+  // It was added while DAO runs: as new as one that comes back.
+  void joined(Instant now) { admitted_since_ = now; }
+  // Other settings from now on; what was heard stays.
+  void configure(const config::Presence& settings, const config::Probe& probe, Instant now);
+
   // About ten times a second. Afterwards the gate should be what gate() says, if set_gate() says that it changes.
   void step(const Heard& heard, Instant now);
   // A probe that begin_probe() was called for has ended.
@@ -122,8 +127,8 @@ class PresenceDetector {
   [[nodiscard]] Nanoseconds shortened(Nanoseconds wait);
   [[nodiscard]] bool all_bad() const;
 
-  const config::Presence& settings_;
-  const config::Probe& probe_;
+  config::Presence settings_;
+  config::Probe probe_;
   Random random_;
   std::array<Entry, sense::PresenceFigures::kHistoryMax> history_{};
   std::size_t entries_ = 0;

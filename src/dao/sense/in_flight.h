@@ -5,7 +5,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "dao/sense/slots.h"
 
 namespace dao::sense {
 
@@ -13,6 +14,8 @@ class InFlight {
  public:
   explicit InFlight(std::size_t upstreams) : slots_(upstreams) {}
 
+  // One thread, as Slots::grow.
+  void grow(std::size_t upstreams) { slots_.grow(upstreams); }
   void enter(std::size_t upstream) { slots_[upstream].count.fetch_add(1, std::memory_order_relaxed); }
   void leave(std::size_t upstream) { slots_[upstream].count.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t count(std::size_t upstream) const {
@@ -24,7 +27,7 @@ class InFlight {
   struct alignas(64) Slot {
     std::atomic<std::int64_t> count{0};
   };
-  std::vector<Slot> slots_;
+  Slots<Slot> slots_;
 };
 
 }  // namespace dao::sense

@@ -6,9 +6,11 @@
 
 namespace dao::server {
 
-MindThread::MindThread(liminal::Mind& mind, const std::shared_ptr<const config::Config>& config,
-                       const UpstreamTlsContexts& tls, std::function<void(const sense::ViewPtr&)> deliver)
-    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)), prober_(loop_, mind_, config, tls, end_) {}
+MindThread::MindThread(liminal::Mind& mind, const std::shared_ptr<const Generation>& generation,
+                       std::function<void(const sense::ViewPtr&)> deliver)
+    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)), prober_(loop_, mind_, end_) {
+  prober_.follow({generation});
+}
 
 MindThread::~MindThread() {
   stop();
@@ -25,6 +27,16 @@ void MindThread::stop() {
   if (!thread_.joinable()) return;
   loop_.post([this] { end_.request(); });
   thread_.join();
+}
+
+void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> generations, std::function<void()> done) {
+  loop_.post([this, generations = std::move(generations), done = std::move(done)] {
+    std::vector<std::shared_ptr<const config::Config>> configs;
+    for (const auto& generation : generations) configs.push_back(generation->config);
+    mind_.reconfigure(std::move(configs), loop_.now());
+    prober_.follow(generations);
+    done();
+  });
 }
 
 sense::ViewPtr MindThread::latest() const {

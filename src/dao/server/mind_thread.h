@@ -19,7 +19,7 @@ namespace dao::server {
 class MindThread {
  public:
   // `deliver` is called on the mind's thread with each View.
-  MindThread(liminal::Mind& mind, const std::shared_ptr<const config::Config>& config, const UpstreamTlsContexts& tls,
+  MindThread(liminal::Mind& mind, const std::shared_ptr<const Generation>& generation,
              std::function<void(const sense::ViewPtr&)> deliver);
   ~MindThread();
   MindThread(const MindThread&) = delete;
@@ -28,6 +28,9 @@ class MindThread {
   void start();
   // Ends the thread.
   void stop();
+  // Any thread: these generations are in use from now on, the newest first. `done` is called on the mind's thread when
+  // it knows nothing of others any more.
+  void reconfigure(std::vector<std::shared_ptr<const Generation>> generations, std::function<void()> done);
   // Any thread: where an upstream is now; for probes.
   void resolved(std::size_t upstream, std::vector<net::SocketAddress> addresses) {
     prober_.addresses(upstream, std::move(addresses));

@@ -1,5 +1,5 @@
 // What the process offers to those that operate it: the admin API (dao/admin) is made on this, and nothing of the
-// server knows of it. Any thread, but for the callback of explain().
+// server knows of it. Any thread, but for the callbacks.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,18 @@
 
 namespace dao::server {
 
+// What became of the configurations since the start.
+struct ReloadStatus {
+  std::uint64_t generation = 0;  // of the one in use, from 1
+  WallTime applied_at{};         // when it came into use
+  std::uint64_t succeeded = 0;   // reloads
+  std::uint64_t failed = 0;      // reloads that changed nothing
+  bool last_succeeded = true;    // the last reload, or the start
+  WallTime last_at{};
+  std::string last_error;                    // of the last one; empty if it succeeded
+  std::vector<std::string> pending_restart;  // keys whose new values need a restart
+};
+
 class Operations {
  public:
   struct Listening {
@@ -30,8 +42,11 @@ class Operations {
   };
   virtual ~Operations() = default;
 
-  [[nodiscard]] virtual const config::Config& config() const = 0;
-  [[nodiscard]] virtual const std::vector<Listening>& listening() const = 0;
+  // What is in use now. What stands in shards(), in_flight(), admission() and view() is at the numbers of its routes
+  // and upstreams.
+  [[nodiscard]] virtual std::shared_ptr<const config::Config> config() const = 0;
+  [[nodiscard]] virtual ReloadStatus reloads() const = 0;
+  [[nodiscard]] virtual std::vector<Listening> listening() const = 0;
   [[nodiscard]] virtual WallTime started_at() const = 0;
   [[nodiscard]] virtual Nanoseconds uptime() const = 0;
   [[nodiscard]] virtual bool ready() const = 0;
@@ -49,12 +64,14 @@ class Operations {
   virtual void explain(const ExplainQuestion& question, const Tell& tell) = 0;
 };
 
-// How the process gets its admin API; the error is a sentence for the operator. `prepare` is called before anything is
-// opened, `make` once the workers run. `listen_fd` is the service's to close, `bound` the address as it is bound.
+// How the process gets its admin API; the error is a sentence for the operator. `prepare` is called for each
+// configuration before anything is opened, `make` when it comes into use and the workers run. `listen_fd` is the
+// service's to close, `bound` the address as it is bound.
 class AdminFactory {
  public:
   virtual ~AdminFactory() = default;
-  virtual std::expected<void, std::string> prepare(const config::Config& config) = 0;
+  // Whether the service must be made anew for this configuration; true the first time.
+  virtual std::expected<bool, std::string> prepare(const config::Config& config) = 0;
   virtual std::unique_ptr<SideService> make(int listen_fd, const net::SocketAddress& bound, Operations& operations) = 0;
 };
 

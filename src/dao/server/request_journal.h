@@ -22,7 +22,8 @@ class RequestJournal {
   // Writes.
   ~RequestJournal();
 
-  void matched(std::uint32_t route) { route_ = route; }
+  // `rule` outlives the journal.
+  void matched(const config::Rule& rule) { rule_ = &rule; }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
   // The same for an answer of DAO's own; `grpc_status` if it was one of gRPC.
@@ -39,7 +40,7 @@ class RequestJournal {
 
   WorkerState& worker_;
   http::Exchange& exchange_;
-  std::optional<std::uint32_t> route_;
+  const config::Rule* rule_ = nullptr;  // null: none
   std::optional<std::uint32_t> upstream_;
   upstream::AttemptOutcome last_;
   std::uint32_t attempts_ = 0;

@@ -361,9 +361,9 @@ void Simulation::step_mind(std::uint32_t node) {
   liminal::Mind& mind = *nodes_[node]->mind;
   nodes_[node]->view = mind.step(instant(now_));
   // A backend that hangs still accepts connections, which is all that these probes ask for.
-  for (const std::uint32_t backend : mind.take_due_probes(instant(now_), servers_.size())) {
-    const bool refused = servers_[backend].condition.refuses();
-    mind.probed(backend, refused ? liminal::ProbeOutcome::refused : liminal::ProbeOutcome::good, instant(now_));
+  for (const liminal::DueProbe& probe : mind.take_due_probes(instant(now_), servers_.size())) {
+    const bool refused = servers_[probe.upstream].condition.refuses();
+    mind.probed(probe, refused ? liminal::ProbeOutcome::refused : liminal::ProbeOutcome::good, instant(now_));
   }
   events_.add({.time = now_ + to_time(scenario_.mind_step), .subject = node, .kind = EventKind::mind});
 }

@@ -508,11 +508,12 @@ std::string_view unit_of(std::string_view name) {
 }
 
 template <class Seen>
-void keep_busiest(std::span<const std::string> names, const std::vector<Seen>& seen,
+void keep_busiest(std::span<const Numbered> shown, const std::vector<Seen>& seen,
                   std::map<std::string_view, const Seen*>& into) {
-  for (std::size_t i = 0; i < std::min(names.size(), seen.size()); ++i) {
-    const Seen*& kept = into[names[i]];
-    if (kept == nullptr || seen[i].requests > kept->requests) kept = &seen[i];
+  for (const auto& [name, number] : shown) {
+    if (number >= seen.size()) continue;  // the view is from before it came
+    const Seen*& kept = into[name];
+    if (kept == nullptr || seen[number].requests > kept->requests) kept = &seen[number];
   }
 }
 
@@ -520,34 +521,34 @@ void sum_up(Sums& sums) {
   const MetricsSnapshot& snapshot = sums.snapshot;
   for (const sense::Shard* shard : snapshot.shards) {
     sums.worker.add(shard->worker());
-    for (std::size_t i = 0; i < shard->routes().size(); ++i) {
-      const bool named = i < snapshot.routes.size();
-      sums.routes[named ? std::string_view{snapshot.routes[i]} : kNoRouteLabel].add(shard->routes()[i]);
-    }
-    for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
-      sums.upstreams[snapshot.upstreams[i]].counters.add(shard->upstreams()[i]);
+    sums.routes[kNoRouteLabel].add(shard->unrouted());
+    for (const auto& [name, number] : snapshot.routes) sums.routes[name].add(shard->routes()[number]);
+    for (const auto& [name, number] : snapshot.upstreams) {
+      sums.upstreams[name].counters.add(shard->upstreams()[number]);
     }
   }
   if (snapshot.view != nullptr) {
     keep_busiest(snapshot.routes, snapshot.view->routes, sums.seen_routes);
     keep_busiest(snapshot.upstreams, snapshot.view->upstreams, sums.seen_upstreams);
     const auto& views = snapshot.view->upstreams;
-    for (std::size_t i = 0; i < std::min(views.size(), snapshot.upstreams.size()); ++i) {
-      sense::UpstreamView& sum = sums.upstreams[snapshot.upstreams[i]].view;
-      sum.presence = views[i].presence;
+    for (const auto& [name, number] : snapshot.upstreams) {
+      if (number >= views.size()) continue;
+      const sense::UpstreamView& seen = views[number];
+      sense::UpstreamView& sum = sums.upstreams[name].view;
+      sum.presence = seen.presence;
       sense::PresenceFigures& figures = sum.figures;
       for (std::size_t state = 0; state < sense::kPresenceStates; ++state) {
-        figures.entered[state] += views[i].figures.entered[state];
+        figures.entered[state] += seen.figures.entered[state];
       }
-      figures.probes_good += views[i].figures.probes_good;
-      figures.probes_failed += views[i].figures.probes_failed;
-      figures.trials += views[i].figures.trials;
-      figures.trials_failed += views[i].figures.trials_failed;
+      figures.probes_good += seen.figures.probes_good;
+      figures.probes_failed += seen.figures.probes_failed;
+      figures.trials += seen.figures.trials;
+      figures.trials_failed += seen.figures.trials_failed;
     }
   }
   if (snapshot.in_flight == nullptr) return;
-  for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
-    sums.upstreams[snapshot.upstreams[i]].in_flight += snapshot.in_flight->count(i);
+  for (const auto& [name, number] : snapshot.upstreams) {
+    sums.upstreams[name].in_flight += snapshot.in_flight->count(number);
   }
 }
 
