@@ -196,6 +196,14 @@ struct Admin {
   TrustedProxies explain_trusted;  // whose requests may ask for x-dao-explain
 };
 
+// The store (docs/memory.md).
+struct Memory {
+  bool off = false;  // nothing is kept beyond the process
+  std::string path;  // empty = the default place, unless it is off
+  Milliseconds flush_interval{1000};
+  std::size_t snapshots = 100;  // at least 1
+};
+
 enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
 
 // Where an upstream is. http: "http://host[:port][/base/path]" or the same with ws; https, the same with https or wss;
@@ -378,6 +386,7 @@ struct Config {
   Telemetry telemetry;
   Liminal liminal;
   Admin admin;
+  Memory memory;
   std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
   std::string intent_header;         // lower case; empty = off
   std::vector<Rule> rules;           // in order; the first that matches is taken; never empty

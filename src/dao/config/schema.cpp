@@ -9,6 +9,7 @@
 #include "dao/config/draft.h"
 #include "dao/config/filter_keys.h"
 #include "dao/config/match_values.h"
+#include "dao/config/memory_keys.h"
 #include "dao/config/policies.h"
 #include "dao/config/presence_keys.h"
 #include "dao/config/schema_rows.h"
@@ -605,8 +606,8 @@ Table build() {
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(),    dns_table(), telemetry_table(),
-                 admin_table(),  policies_table(), liminal,     routes};
+  root.tables = {server_table(),   proxy_table(), dns_table(), telemetry_table(), admin_table(), memory_table(),
+                 policies_table(), liminal,       routes};
   return root;
 }
 

@@ -59,6 +59,15 @@ class Mind {
     return watched_[upstream]->presence.save(now);
   }
   void restore_presence(std::uint32_t upstream, const PresenceDetector::State& state, Nanoseconds age, Instant now);
+  // After the first step, or after a restore_presence().
+  [[nodiscard]] const PresenceDetector& presence_of(std::uint32_t upstream) const { return presences_[upstream]; }
+
+  // The same of routes. `weight`, 0..1: how far it is to be believed; nothing is restored into a route that has learned
+  // something.
+  [[nodiscard]] sense::RouteLearned save_route(std::uint32_t route) const { return fold_.save_learned(route); }
+  void restore_route(std::uint32_t route, const sense::RouteLearned& learned, double weight) {
+    fold_.restore_learned(route, learned, weight);
+  }
 
  private:
   using Outcomes = std::array<std::uint64_t, sense::kOutcomes>;

@@ -367,11 +367,8 @@ void PresenceDetector::remember(const Heard& heard) {
     return;
   }
   for (const Outcome outcome : kInOrder) {
-    for (std::uint64_t i = 0; i < heard.of(outcome); ++i) {
-      remember({.good = outcome == Outcome::success ? 1.0F : 0.0F,
-                .bad = weight_of(outcome),
-                .sign = kSigns[static_cast<std::size_t>(outcome)]});
-    }
+    const Entry entry = entry_of(kSigns[static_cast<std::size_t>(outcome)]).value();
+    for (std::uint64_t i = 0; i < heard.of(outcome); ++i) remember(entry);
   }
 }
 
@@ -408,6 +405,14 @@ sense::PresenceFigures PresenceDetector::figures() const {
   figures.score = entries_ == 0 ? 0 : score();
   figures.next_probe = next_probe_;
   return figures;
+}
+
+std::optional<PresenceDetector::Entry> PresenceDetector::entry_of(char sign) {
+  for (const Outcome outcome : kInOrder) {
+    if (kSigns[static_cast<std::size_t>(outcome)] != sign) continue;
+    return Entry{.good = outcome == Outcome::success ? 1.0F : 0.0F, .bad = weight_of(outcome), .sign = sign};
+  }
+  return std::nullopt;
 }
 
 PresenceDetector::State PresenceDetector::save(Instant now) const {

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "dao/base/clock.h"
@@ -60,6 +61,9 @@ class PresenceDetector {
     float bad = 0;
     char sign = '.';
   };
+
+  // What one outcome adds to the history, by its sign; nothing for a sign that stands for the mean of several, or none.
+  [[nodiscard]] static std::optional<Entry> entry_of(char sign);
 
   // All that is worth keeping over a reload or a restart. Times are ages, so that it can leave the process.
   struct State {

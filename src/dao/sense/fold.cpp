@@ -247,6 +247,19 @@ void Fold::learn(Route& route) {
   route.error_rate.learn(lower_median(std::move(errors)));
 }
 
+RouteLearned Fold::save_learned(std::size_t route) const {
+  const Route& from = routes_[route];
+  return {
+      .latency_ms = from.latency_ms.save(), .in_flight = from.in_flight.save(), .error_rate = from.error_rate.save()};
+}
+
+void Fold::restore_learned(std::size_t route, const RouteLearned& learned, double weight) {
+  Route& into = routes_[route];
+  into.latency_ms.restore(learned.latency_ms, weight);
+  into.in_flight.restore(learned.in_flight, weight);
+  into.error_rate.restore(learned.error_rate, weight);
+}
+
 const RouteView* Fold::busiest_route(const Upstream& upstream, const View& view) const {
   const RouteView* busiest = nullptr;
   for (const std::uint32_t route : upstream.routes) {

@@ -16,6 +16,13 @@
 
 namespace dao::sense {
 
+// What a route has learned of itself, to be kept over a restart.
+struct RouteLearned {
+  Typical::State latency_ms;
+  Typical::State in_flight;
+  Typical::State error_rate;
+};
+
 class Fold {
  public:
   // A route and the upstreams it has, by their numbers.
@@ -33,6 +40,10 @@ class Fold {
 
   // Reads all shards and fills `into`, but for what others decide (presence, level). Time begins with the first step.
   void step(Instant now, View& into);
+
+  [[nodiscard]] RouteLearned save_learned(std::size_t route) const;
+  // See Typical::restore().
+  void restore_learned(std::size_t route, const RouteLearned& learned, double weight);
 
  private:
   struct Counted {
