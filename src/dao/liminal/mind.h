@@ -60,7 +60,9 @@ class Mind {
   }
   void restore_presence(std::uint32_t upstream, const PresenceDetector::State& state, Nanoseconds age, Instant now);
   // After the first step, or after a restore_presence().
-  [[nodiscard]] const PresenceDetector& presence_of(std::uint32_t upstream) const { return presences_[upstream]; }
+  [[nodiscard]] const PresenceDetector& presence_of(std::uint32_t upstream) const {
+    return watched_[upstream]->presence;
+  }
 
   // The same of routes. `weight`, 0..1: how far it is to be believed; nothing is restored into a route that has learned
   // something.

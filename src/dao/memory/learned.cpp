@@ -88,10 +88,10 @@ std::string key_of(const config::Rule& rule) {
 Roster Roster::of(const config::Config& config) {
   Roster roster;
   for (const config::Upstream& upstream : config.upstreams) {
-    roster.upstreams.push_back({key_of(upstream), static_cast<std::uint32_t>(roster.upstreams.size())});
+    roster.upstreams.push_back({key_of(upstream), upstream.number});
   }
   for (const config::Rule& rule : config.rules) {
-    roster.routes.push_back({key_of(rule), static_cast<std::uint32_t>(roster.routes.size())});
+    roster.routes.push_back({key_of(rule), rule.number});
   }
   return roster;
 }

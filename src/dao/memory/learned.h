@@ -37,7 +37,6 @@ struct Roster {
   std::vector<Member> upstreams;
   std::vector<Member> routes;
 
-  // With the indexes as numbers.
   static Roster of(const config::Config& config);
 };
 
