@@ -13,26 +13,16 @@
 
 #include "dao/base/clock.h"
 #include "dao/config/config.h"
+#include "dao/memory/store.h"
 #include "dao/sense/admission.h"
 #include "dao/sense/in_flight.h"
 #include "dao/sense/shard.h"
 #include "dao/sense/view.h"
+#include "dao/server/config_order.h"
 #include "dao/server/explain.h"
 #include "dao/server/side_service.h"
 
 namespace dao::server {
-
-// What became of the configurations since the start.
-struct ReloadStatus {
-  std::uint64_t generation = 0;  // of the one in use, from 1
-  WallTime applied_at{};         // when it came into use
-  std::uint64_t succeeded = 0;   // reloads
-  std::uint64_t failed = 0;      // reloads that changed nothing
-  bool last_succeeded = true;    // the last reload, or the start
-  WallTime last_at{};
-  std::string last_error;                    // of the last one; empty if it succeeded
-  std::vector<std::string> pending_restart;  // keys whose new values need a restart
-};
 
 class Operations {
  public:
@@ -45,7 +35,13 @@ class Operations {
   // What is in use now. What stands in shards(), in_flight(), admission() and view() is at the numbers of its routes
   // and upstreams.
   [[nodiscard]] virtual std::shared_ptr<const config::Config> config() const = 0;
-  [[nodiscard]] virtual ReloadStatus reloads() const = 0;
+  // Its text: one file or a bundle (config/sources.h), with its secrets.
+  [[nodiscard]] virtual std::shared_ptr<const std::string> config_text() const = 0;
+  [[nodiscard]] virtual ConfigStatus config_status() const = 0;
+  // `tell` is called on the main thread, once, when it is done or could not be.
+  virtual void order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) = 0;
+  // The snapshots. What reads from it may wait for the disk.
+  [[nodiscard]] virtual memory::Store& store() = 0;
   [[nodiscard]] virtual std::vector<Listening> listening() const = 0;
   [[nodiscard]] virtual WallTime started_at() const = 0;
   [[nodiscard]] virtual Nanoseconds uptime() const = 0;
