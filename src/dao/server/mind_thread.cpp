@@ -2,13 +2,21 @@
 
 #include <utility>
 
+#include "dao/base/log.h"
+
 #include "dao/rt/event.h"
 
 namespace dao::server {
 
-MindThread::MindThread(liminal::Mind& mind, const std::shared_ptr<const Generation>& generation,
+MindThread::MindThread(liminal::Mind& mind, memory::Learned& learned,
+                       const std::shared_ptr<const Generation>& generation,
                        std::function<void(const sense::ViewPtr&)> deliver)
-    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)), prober_(loop_, mind_, end_) {
+    : loop_(clock_),
+      mind_(mind),
+      learned_(learned),
+      roster_(memory::Roster::of(*generation->config)),
+      deliver_(std::move(deliver)),
+      prober_(loop_, mind_, end_) {
   prober_.follow({generation});
 }
 
@@ -33,7 +41,9 @@ void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> gene
   loop_.post([this, generations = std::move(generations), done = std::move(done)] {
     std::vector<std::shared_ptr<const config::Config>> configs;
     for (const auto& generation : generations) configs.push_back(generation->config);
+    const memory::Roster roster = memory::Roster::of(*configs.front());
     mind_.reconfigure(std::move(configs), loop_.now());
+    learned_.adopt(roster, mind_, loop_.now());
     prober_.follow(generations);
     done();
   });
@@ -45,6 +55,9 @@ sense::ViewPtr MindThread::latest() const {
 }
 
 rt::Task<> MindThread::think() {
+  if (const std::size_t restored = learned_.adopt(roster_, mind_, loop_.now()); restored > 0) {
+    log::info("going on with what was learned before", {{"upstreams_and_routes", restored}});
+  }
   Instant next = loop_.now();
   while (!end_.requested()) {
     const Instant began = loop_.precise_now();
@@ -55,11 +68,13 @@ rt::Task<> MindThread::think() {
       latest_ = view;
     }
     deliver_(view);
+    learned_.step(mind_, loop_.now());
     prober_.step();
     next = std::max(next + liminal::kStepInterval, loop_.now());
     const rt::Wake wake = co_await rt::sleep_until(loop_, next, &end_);
     static_cast<void>(wake);
   }
+  learned_.save_all(mind_, loop_.now());
   while (prober_.running() > 0) {
     auto turn = rt::next_batch(loop_);
     co_await turn;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dao/liminal/mind.h"
+#include "dao/memory/learned.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/epoll_loop.h"
 #include "dao/sense/histogram.h"
@@ -19,7 +20,8 @@ namespace dao::server {
 class MindThread {
  public:
   // `deliver` is called on the mind's thread with each View.
-  MindThread(liminal::Mind& mind, const std::shared_ptr<const Generation>& generation,
+  // `learned`: what the mind knows is kept there and comes from there; used on the mind's thread only, and outlives it.
+  MindThread(liminal::Mind& mind, memory::Learned& learned, const std::shared_ptr<const Generation>& generation,
              std::function<void(const sense::ViewPtr&)> deliver);
   ~MindThread();
   MindThread(const MindThread&) = delete;
@@ -46,6 +48,8 @@ class MindThread {
   const SystemClock clock_;
   rt::EpollLoop loop_;
   liminal::Mind& mind_;
+  memory::Learned& learned_;
+  memory::Roster roster_;  // before the first step: what the mind begins with
   std::function<void(const sense::ViewPtr&)> deliver_;
   rt::Cancel end_;
   Prober prober_;
