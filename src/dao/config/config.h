@@ -202,6 +202,7 @@ struct Memory {
   std::string path;  // empty = the default place, unless it is off
   Milliseconds flush_interval{1000};
   std::size_t snapshots = 100;  // at least 1
+  bool follow_files = true;     // a changed configuration file is loaded by itself
 };
 
 enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
@@ -379,7 +380,9 @@ struct Rule {
 inline constexpr std::size_t kMaxIntents = 64;
 
 struct Config {
-  std::string source;  // the file it came from
+  std::string source;                         // the file it came from
+  std::vector<std::string> files;             // with those it includes, in the order in which they count
+  std::vector<std::string> include_patterns;  // of glob(7): a new file that matches one would be included as well
   Server server;
   Proxy proxy;
   Dns dns;
