@@ -123,15 +123,19 @@ json candidate_json(server::Operations& operations, const sense::ViewPtr& view, 
           {"why", one.why}};
 }
 
-json reloads_json(const server::ReloadStatus& reloads) {
-  return {{"generation", reloads.generation},
-          {"applied_at", iso_time(reloads.applied_at)},
-          {"reloads_succeeded", reloads.succeeded},
-          {"reloads_failed", reloads.failed},
-          {"last_reload_successful", reloads.last_succeeded},
-          {"last_reload_at", iso_time(reloads.last_at)},
-          {"last_error", reloads.last_error},
-          {"pending_restart", reloads.pending_restart}};
+json config_json(const server::ConfigStatus& status) {
+  return {{"source", status.source},
+          {"generation", status.generation},
+          {"snapshot", status.snapshot},
+          {"etag", status.etag},
+          {"author", status.author},
+          {"applied_at", iso_time(status.applied_at)},
+          {"from_file", status.from_file},
+          {"reloads_applied", status.reloads_applied},
+          {"reloads_failed", status.reloads_failed},
+          {"last_reload_successful", status.last_reload_successful},
+          {"last_error", status.last_error},
+          {"pending_restart", status.pending_restart}};
 }
 
 }  // namespace
@@ -174,8 +178,6 @@ json status_page(server::Operations& operations) {
   }
   for (std::size_t i = 0; i < states.size(); ++i) upstreams[std::string(sense::kPresenceNames[i])] = states[i];
   upstreams["drained"] = drained;
-  json config_status = reloads_json(operations.reloads());
-  config_status["source"] = config.source;
   json listeners = json::array();
   for (const auto& listening : operations.listening()) {
     listeners.push_back({{"name", listening.name}, {"address", listening.address}});
@@ -184,7 +186,7 @@ json status_page(server::Operations& operations) {
           {"pid", getpid()},
           {"started_at", iso_time(operations.started_at())},
           {"uptime_seconds", std::chrono::duration<double>(operations.uptime()).count()},
-          {"config", std::move(config_status)},
+          {"config", config_json(operations.config_status())},
           {"workers", operations.workers()},
           {"ready", operations.ready()},
           {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},

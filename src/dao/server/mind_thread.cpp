@@ -1,9 +1,9 @@
 #include "dao/server/mind_thread.h"
 
+#include <semaphore>
 #include <utility>
 
 #include "dao/base/log.h"
-
 #include "dao/rt/event.h"
 
 namespace dao::server {
@@ -49,6 +49,19 @@ void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> gene
   });
 }
 
+void MindThread::save_learned() {
+  std::binary_semaphore saved(0);
+  loop_.post([this, &saved] {
+    if (learns_) learned_.save_all(mind_, loop_.now());
+    saved.release();
+  });
+  saved.acquire();
+}
+
+void MindThread::stop_learning() {
+  loop_.post([this] { learns_ = false; });
+}
+
 sense::ViewPtr MindThread::latest() const {
   const std::lock_guard lock(latest_mutex_);
   return latest_;
@@ -68,13 +81,13 @@ rt::Task<> MindThread::think() {
       latest_ = view;
     }
     deliver_(view);
-    learned_.step(mind_, loop_.now());
+    if (learns_) learned_.step(mind_, loop_.now());
     prober_.step();
     next = std::max(next + liminal::kStepInterval, loop_.now());
     const rt::Wake wake = co_await rt::sleep_until(loop_, next, &end_);
     static_cast<void>(wake);
   }
-  learned_.save_all(mind_, loop_.now());
+  if (learns_) learned_.save_all(mind_, loop_.now());
   while (prober_.running() > 0) {
     auto turn = rt::next_batch(loop_);
     co_await turn;

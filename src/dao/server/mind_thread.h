@@ -33,6 +33,10 @@ class MindThread {
   // Any thread: these generations are in use from now on, the newest first. `done` is called on the mind's thread when
   // it knows nothing of others any more.
   void reconfigure(std::vector<std::shared_ptr<const Generation>> generations, std::function<void()> done);
+  // Any thread but the mind's: what was learned is handed to the store; waits for that.
+  void save_learned();
+  // Any thread: another process learns from now on.
+  void stop_learning();
   // Any thread: where an upstream is now; for probes.
   void resolved(std::size_t upstream, std::vector<net::SocketAddress> addresses) {
     prober_.addresses(upstream, std::move(addresses));
@@ -49,6 +53,7 @@ class MindThread {
   rt::EpollLoop loop_;
   liminal::Mind& mind_;
   memory::Learned& learned_;
+  bool learns_ = true;
   memory::Roster roster_;  // before the first step: what the mind begins with
   std::function<void(const sense::ViewPtr&)> deliver_;
   rt::Cancel end_;
