@@ -25,10 +25,16 @@ MindThread::~MindThread() {
 }
 
 void MindThread::start() {
-  thread_ = std::thread([this] {
+  std::binary_semaphore ready(0);
+  thread_ = std::thread([this, &ready] {
+    if (const std::size_t restored = learned_.adopt(roster_, mind_, loop_.now()); restored > 0) {
+      log::info("going on with what was learned before", {{"upstreams_and_routes", restored}});
+    }
+    ready.release();
     loop_.spawn(think());
     loop_.run();
   });
+  ready.acquire();
 }
 
 void MindThread::stop() {
@@ -68,9 +74,6 @@ sense::ViewPtr MindThread::latest() const {
 }
 
 rt::Task<> MindThread::think() {
-  if (const std::size_t restored = learned_.adopt(roster_, mind_, loop_.now()); restored > 0) {
-    log::info("going on with what was learned before", {{"upstreams_and_routes", restored}});
-  }
   Instant next = loop_.now();
   while (!end_.requested()) {
     const Instant began = loop_.precise_now();

@@ -27,6 +27,7 @@ class MindThread {
   MindThread(const MindThread&) = delete;
   MindThread& operator=(const MindThread&) = delete;
 
+  // Returns when what was learned before is there again.
   void start();
   // Ends the thread.
   void stop();
