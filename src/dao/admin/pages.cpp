@@ -43,6 +43,16 @@ json view_of(const sense::ViewPtr& view, const Clock& clock) {
           {"age_ms", std::chrono::duration<double, std::milli>(clock.now() - view->folded_at).count()}};
 }
 
+// Null: none.
+json limit_json(std::uint32_t most) {
+  return most == 0 ? json(nullptr) : json(most);
+}
+
+bool is_full(server::Operations& operations, std::size_t upstream) {
+  const std::uint32_t most = operations.config().upstreams[upstream].max_in_flight;
+  return most != 0 && operations.in_flight().count(upstream) >= std::int64_t{most};
+}
+
 json upstream_json(server::Operations& operations, const sense::ViewPtr& view, std::size_t index) {
   const config::Config& config = operations.config();
   const config::Upstream& upstream = config.upstreams[index];
@@ -64,6 +74,8 @@ json upstream_json(server::Operations& operations, const sense::ViewPtr& view, s
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
           {"drained", admission.drained(index)},
           {"in_flight", operations.in_flight().count(index)},
+          {"max_in_flight", limit_json(upstream.max_in_flight)},
+          {"full", is_full(operations, index)},
           {"requests", figures.requests},
           {"rps", figures.rps},
           {"error_rate", figures.error_rate},
@@ -94,6 +106,15 @@ json match_json(const config::Match& match) {
   return result;
 }
 
+// Of a candidate that the worker would not choose from, the first reason.
+std::string_view why_unusable(server::Operations& operations, std::size_t upstream) {
+  const sense::Admission& admission = operations.admission();
+  if (admission.drained(upstream)) return "drained";
+  if (!admission.admits(upstream)) return admission.gate(upstream) == sense::Gate::trial ? "on trial" : "absent";
+  if (is_full(operations, upstream)) return "full";
+  return "in another zone";
+}
+
 json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const align::Explained& one,
                     std::uint32_t weight) {
   const sense::Admission& admission = operations.admission();
@@ -104,6 +125,8 @@ json candidate_json(server::Operations& operations, const sense::ViewPtr& view, 
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(one.upstream))]},
           {"presence", name_of(presence_in(view, one.upstream))},
           {"in_flight", operations.in_flight().count(one.upstream)},
+          {"max_in_flight", limit_json(operations.config().upstreams[one.upstream].max_in_flight)},
+          {"unusable", one.usable ? json(nullptr) : json(why_unusable(operations, one.upstream))},
           {"latency", one.latency},
           {"errors", one.errors},
           {"queue", one.queue},
@@ -238,6 +261,7 @@ json explain_page(server::Operations& operations, std::size_t route,
     workers.push_back({{"worker", i},
                        {"chosen", std::move(chosen)},
                        {"fail_open", answers[i]->fail_open},
+                       {"waits", answers[i]->waits},
                        {"candidates", std::move(candidates)}});
   }
   return {{"route", rule.name},

@@ -38,9 +38,11 @@ ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& questio
     choosing.only_near = false;
     route.policy->explain(choosing, answer.candidates);
   }
-  if (nobody()) {
+  answer.waits = nobody() && choosing.waits_for_room();
+  if (nobody() && !answer.waits) {
     choosing.fail_open = answer.fail_open = true;
     route.policy->explain(choosing, answer.candidates);
+    answer.waits = nobody() && choosing.waits_for_room();
   }
   for (const align::Candidate& candidate : route.candidates) answer.weights.push_back(candidate.weight);
   return answer;

@@ -24,6 +24,7 @@ struct ExplainQuestion {
 
 struct ExplainAnswer {
   bool fail_open = false;                    // nobody is admitted, so those are asked that are not
+  bool waits = false;                        // nobody is chosen, for all are full: the request waits
   std::vector<align::Explained> candidates;  // in the order of the route
   std::vector<std::uint32_t> weights;        // of the candidates
 };

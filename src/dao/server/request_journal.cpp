@@ -103,6 +103,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();
   record.attempts = attempts_;
+  if (queued_) record.queue_ns = to_count(*queued_);
   if (route_) record.route = worker_.config->rules[*route_].name;
   if (upstream_) {
     record.upstream = worker_.config->upstreams[*upstream_].name;

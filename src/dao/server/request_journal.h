@@ -23,6 +23,8 @@ class RequestJournal {
   ~RequestJournal();
 
   void matched(std::uint32_t route) { route_ = route; }
+  // Has waited for room at an upstream, once more.
+  void queued(Nanoseconds waited) { queued_ = queued_.value_or(Nanoseconds::zero()) + waited; }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
   // The same for an answer of DAO's own; `grpc_status` if it was one of gRPC.
@@ -42,6 +44,7 @@ class RequestJournal {
   std::optional<std::uint32_t> route_;
   std::optional<std::uint32_t> upstream_;
   upstream::AttemptOutcome last_;
+  std::optional<Nanoseconds> queued_;
   std::uint32_t attempts_ = 0;
   std::uint16_t status_ = 0;
   std::uint8_t grpc_status_;  // as in sense::FinishedRequest

@@ -361,6 +361,8 @@ void Process::start_workers() {
     workers_.push_back(std::make_unique<Worker>(config_, sockets_[i], *shards_[i], *in_flight_, *admission_, *limits_,
                                                 *client_limits_, lane, seed, tls_, upstream_tls_, filters_));
   }
+  const auto slots = std::make_shared<FreedSlots>(workers_.size());
+  for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->share_slots(slots, i);
   for (const auto& worker : workers_) worker->start();
   mind_ = std::make_unique<liminal::Mind>(
       config_, liminal::Mind::Senses{.shards = shards(), .in_flight = *in_flight_, .admission = *admission_});

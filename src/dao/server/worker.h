@@ -40,6 +40,8 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
          const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls, std::shared_ptr<flow::Shared> filters);
   ~Worker() override;
 
+  // Before start(): this is worker `number` of all that share `slots`.
+  void share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number);
   void start();
   // Any thread: new addresses for an upstream.
   void resolved(std::size_t upstream, net::Resolution resolution);

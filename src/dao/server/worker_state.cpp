@@ -51,6 +51,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
       shard(the_shard),
       in_flight(the_in_flight),
       admission(the_admission),
+      queue(the_loop, the_in_flight, the_shard),
       failures_that_close(config->liminal.presence.enabled ? config->liminal.presence.failures : 0),
       signals(config->upstreams.size()),
       view(std::make_shared<const sense::View>()),
@@ -103,6 +104,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, std::shared_ptr<const config::Confi
       route.candidates.push_back(
           {.upstream = static_cast<std::uint32_t>(upstream.index),
            .weight = upstream.weight,
+           .max_in_flight = config->upstreams[upstream.index].max_in_flight,
            .intents = upstream.intents,
            .near = !config->server.zone.empty() && config->upstreams[upstream.index].zone == config->server.zone,
            .identity = align::stable_hash(config->upstreams[upstream.index].name)});

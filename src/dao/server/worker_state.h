@@ -25,6 +25,7 @@
 #include "dao/sense/signals.h"
 #include "dao/sense/view.h"
 #include "dao/server/route_table.h"
+#include "dao/server/upstream_queue.h"
 #include "dao/telemetry/access_log.h"
 #include "dao/upstream/pool.h"
 #include "dao/upstream/retry_budget.h"
@@ -59,6 +60,7 @@ struct WorkerState {
   sense::Shard& shard;
   sense::InFlight& in_flight;
   sense::Admission& admission;
+  UpstreamQueue queue;                          // requests that wait for room at an upstream
   const std::uint32_t failures_that_close;      // in a row; 0: presence is off
   std::vector<sense::UpstreamSignals> signals;  // by the upstreams' numbers
   sense::ViewPtr view;                          // the latest; never null
