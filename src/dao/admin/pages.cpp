@@ -43,6 +43,15 @@ json view_of(const sense::ViewPtr& view, const Clock& clock) {
           {"age_ms", std::chrono::duration<double, std::milli>(clock.now() - view->folded_at).count()}};
 }
 
+// Null: none.
+json limit_json(std::uint32_t most) {
+  return most == 0 ? json(nullptr) : json(most);
+}
+
+bool is_full(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
+  return most != 0 && operations.in_flight().count(upstream) >= std::int64_t{most};
+}
+
 using RoutesOfUpstreams = std::vector<std::vector<std::string_view>>;
 
 // By the upstreams' indexes.
@@ -69,6 +78,8 @@ json upstream_json(server::Operations& operations, const config::Upstream& upstr
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
           {"drained", admission.drained(index)},
           {"in_flight", operations.in_flight().count(index)},
+          {"max_in_flight", limit_json(upstream.max_in_flight)},
+          {"full", is_full(operations, upstream.number, upstream.max_in_flight)},
           {"requests", figures.requests},
           {"rps", figures.rps},
           {"error_rate", figures.error_rate},
@@ -99,16 +110,29 @@ json match_json(const config::Match& match) {
   return result;
 }
 
-json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const align::Explained& one,
-                    const std::string& name, std::uint32_t weight) {
+// Of a candidate that the worker would not choose from, the first reason.
+std::string_view why_unusable(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
   const sense::Admission& admission = operations.admission();
-  return {{"upstream", name},
-          {"weight", weight},
+  if (admission.drained(upstream)) return "drained";
+  if (!admission.admits(upstream)) return admission.gate(upstream) == sense::Gate::trial ? "on trial" : "absent";
+  if (is_full(operations, upstream, most)) return "full";
+  return "in another zone";
+}
+
+json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const server::ExplainAnswer& answer,
+                    std::size_t place) {
+  const align::Explained& one = answer.candidates[place];
+  const std::uint32_t most = answer.limits[place];
+  const sense::Admission& admission = operations.admission();
+  return {{"upstream", answer.names[place]},
+          {"weight", answer.weights[place]},
           {"usable", one.usable},
           {"drained", admission.drained(one.upstream)},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(one.upstream))]},
           {"presence", name_of(presence_in(view, one.upstream))},
           {"in_flight", operations.in_flight().count(one.upstream)},
+          {"max_in_flight", limit_json(most)},
+          {"unusable", one.usable ? json(nullptr) : json(why_unusable(operations, one.upstream, most))},
           {"latency", one.latency},
           {"errors", one.errors},
           {"queue", one.queue},
@@ -259,12 +283,13 @@ json explain_page(server::Operations& operations, const config::Rule& rule,
     json chosen = nullptr;
     for (std::size_t j = 0; j < answers[i]->candidates.size(); ++j) {
       const align::Explained& one = answers[i]->candidates[j];
-      candidates.push_back(candidate_json(operations, view, one, answers[i]->names[j], answers[i]->weights[j]));
+      candidates.push_back(candidate_json(operations, view, *answers[i], j));
       if (one.chosen) chosen = answers[i]->names[j];
     }
     workers.push_back({{"worker", i},
                        {"chosen", std::move(chosen)},
                        {"fail_open", answers[i]->fail_open},
+                       {"waits", answers[i]->waits},
                        {"candidates", std::move(candidates)}});
   }
   return {{"route", rule.name},

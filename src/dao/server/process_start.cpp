@@ -153,6 +153,8 @@ void Process::make_workers(const config::Config& config) {
                                                                      .released = released},
                                                 seed));
   }
+  const auto slots = std::make_shared<FreedSlots>(workers_.size());
+  for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->share_slots(slots, i);
   names_ = std::make_unique<UpstreamNames>([this](std::uint32_t upstream, const net::Resolution& resolution) {
     for (const auto& worker : workers_) worker->resolved(upstream, resolution);
     mind_thread_->resolved(upstream, resolution.addresses);
