@@ -318,11 +318,12 @@ TEST_F(MaxInFlightTest, ALargeRequestWaitsWithItsBodyUnread) {
 TEST_F(MaxInFlightTest, ExplainNamesTheOneThatIsFull) {
   start(2, 1, "", "policy = \"least-connections\"");
   ask();
-  const ExplainAnswer answer = explain_choice(path->state, {});
+  const ExplainAnswer answer = explain_choice(path->state, {.rule = "main"});
+  ASSERT_EQ(answer.candidates.size(), 2U);
   EXPECT_NE(answer.candidates[0].usable, answer.candidates[1].usable);
   EXPECT_FALSE(answer.waits);
   ask();
-  const ExplainAnswer full = explain_choice(path->state, {});
+  const ExplainAnswer full = explain_choice(path->state, {.rule = "main"});
   EXPECT_TRUE(full.waits);
   EXPECT_FALSE(full.fail_open);
 }
