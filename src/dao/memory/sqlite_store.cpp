@@ -83,6 +83,16 @@ SqliteResult<Opened> open_or_begin_anew(const std::string& path, const StoreLock
   return Opened{.writer = *std::move(empty), .anew = true};
 }
 
+// It is DAO's store, as far as can be known, and may be there again: a full disk, for instance, on which SQLite cannot
+// make the index of its log. Without the lock's number, those of new snapshots could be those of old ones.
+bool may_come_back(const SqliteError& error, const std::string& path, const StoreLock& lock) {
+  std::error_code ignored;
+  if (!lock.known() && std::filesystem::exists(path, ignored)) return false;
+  const int kind = error.primary();
+  return kind == SQLITE_FULL || kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_BUSY ||
+         kind == SQLITE_READONLY;
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(const SqliteSettings& settings,
@@ -90,26 +100,20 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(const
   if (auto made = make_directory(settings.path); !made) return std::unexpected(std::move(made.error()));
   auto lock = StoreLock::take(lock_path(settings.path), settings.beside_predecessor);
   if (!lock) return std::unexpected(std::move(lock.error()));
-  auto opened = open_or_begin_anew(settings.path, *lock, clock.wall_now());
-  if (!opened) return std::unexpected(std::move(opened.error().text));
-  const auto highest = opened->writer.highest_number();
-  if (!highest) return std::unexpected(highest.error().text);
-  if (*highest == 0 && lock->last_number() > 0 && !opened->anew) {
-    opened->anew = true;
-    log::warning("the store is empty, though there have been snapshots before",
-                 {{"path", settings.path}, {"last_snapshot", lock->last_number()}});
+  std::unique_ptr<SqliteStore> store(new SqliteStore(settings, clock, *std::move(lock)));
+  if (auto opened = store->reopen(); !opened) {
+    if (!may_come_back(opened.error(), settings.path, store->lock_)) {
+      return std::unexpected(std::move(opened.error().text));
+    }
+    store->failed(opened.error());
   }
-  lock->make_known();
-  std::unique_ptr<SqliteStore> store(new SqliteStore(settings, clock, *std::move(lock), std::move(opened->writer)));
-  store->highest_number_ = static_cast<std::uint64_t>(*highest);
-  if (opened->anew) ++store->status_.begun_anew;
   const SignalsBlocked quiet;
   store->thread_ = std::thread([running = store.get()] { running->run(); });
   return store;
 }
 
-SqliteStore::SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock, SqliteWriter writer)
-    : settings_(std::move(settings)), clock_(clock), writer_(std::move(writer)), lock_(std::move(lock)) {
+SqliteStore::SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock)
+    : settings_(std::move(settings)), clock_(clock), lock_(std::move(lock)) {
   status_.kind = "sqlite";
   status_.path = settings_.path;
   status_.schema_version = static_cast<int>(schema_steps().size());
@@ -354,11 +358,21 @@ SqliteResult<> SqliteStore::reopen() {
   const auto highest = opened->writer.highest_number();
   if (!highest) return std::unexpected(highest.error());
   writer_.emplace(std::move(opened->writer));
+  bool anew = std::exchange(replaced_, false) || opened->anew;
   {
     const std::lock_guard lock(mutex_);
+    const std::uint64_t last = lock_.last_number();
+    // The first one of all may have been given a number and been lost with its process; a predecessor may have it
+    // still.
+    if (highest_number_ == 0 && *highest == 0 && last > 1 && lock_.owned() && !anew) {
+      anew = true;
+      log::warning("the store is empty, though there have been snapshots before",
+                   {{"path", settings_.path}, {"last_snapshot", last}});
+    }
     highest_number_ = std::max(highest_number_, static_cast<std::uint64_t>(*highest));
+    lock_.make_known();
   }
-  if (std::exchange(replaced_, false) || opened->anew) begun_anew();
+  if (anew) begun_anew();
   return {};
 }
 

@@ -103,7 +103,7 @@ class Dao:
     """A running DAO.
 
     `config` is TOML text or nested dicts (see simple_config). Unless the config names another, a JSON access log goes
-    to `directory`/access.log; dicts without "admin" get no admin API. The constructor returns when DAO has logged `ready`, or fails with its log. With
+    to `directory`/access.log, and the store is below `directory`/state; dicts without "admin" get no admin API. The constructor returns when DAO has logged `ready`, or fails with its log. With
     `wait_ready=False` it returns at once (for start-up errors: `wait_exit()`).
     """
 
@@ -135,7 +135,7 @@ class Dao:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "STATE_DIRECTORY": str(directory.resolve() / "state"), **(env or {})},
         )
         self.stdout = b""
         self._readers = [
