@@ -132,24 +132,31 @@ SqliteStore::~SqliteStore() {
   }
 }
 
-// Under the mutex.
-void SqliteStore::changed(bool urgent) {
-  if (pending_.size() == 1 || urgent) {
-    if (pending_.size() == 1) due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    urgent_ = urgent_ || urgent;
-    wake_.notify_one();
-  }
+// Under the mutex. The flush interval is for all of it: the write is begun sooner by what it may take.
+void SqliteStore::begin_interval() {
+  using Duration = std::chrono::steady_clock::duration;
+  const Duration interval = settings_.flush_interval;
+  const Duration margin = std::min(interval / 2, std::max(interval / 10, 2 * last_write_));
+  due_ = std::chrono::steady_clock::now() + interval - margin;
+  wake_.notify_one();
+}
+
+void SqliteStore::wake_for_snapshot(bool was_empty) {
+  if (was_empty) begin_interval();
+  urgent_ = true;
+  wake_.notify_one();
 }
 
 std::uint64_t SqliteStore::add_snapshot(Snapshot snapshot) {
   const std::lock_guard lock(mutex_);
+  const bool was_empty = pending_.empty();
   snapshot.number = highest_number_ = lock_.next_number(highest_number_);
   snapshot.applied_at = to_milliseconds(snapshot.applied_at);
   newest_ = snapshot;
   if (snapshot.outcome == kApplied) applied_ = snapshot;
   pending_.add(std::move(snapshot));
   status_.lost += pending_.drop_oldest(settings_.snapshots, kMostPendingBytes);
-  changed(true);
+  wake_for_snapshot(was_empty);
   return highest_number_;
 }
 
@@ -160,8 +167,9 @@ void SqliteStore::set_outcome(std::uint64_t number, std::string outcome) {
   }
   if (applied_ && applied_->outcome != kApplied) applied_.reset();
   if (newest_ && newest_->outcome == kApplied) applied_ = newest_;
+  const bool was_empty = pending_.empty();
   pending_.set_outcome(number, std::move(outcome));
-  changed(true);
+  wake_for_snapshot(was_empty);
 }
 
 void SqliteStore::put(std::vector<StateEntry> entries) {
@@ -175,20 +183,14 @@ void SqliteStore::put(std::vector<StateEntry> entries) {
     entry.at = to_milliseconds(entry.at);
     pending_.put(std::move(entry));
   }
-  if (was_empty && !pending_.empty()) {
-    due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    wake_.notify_one();
-  }
+  if (was_empty && !pending_.empty()) begin_interval();
 }
 
 void SqliteStore::erase(std::vector<std::string> keys) {
   const std::lock_guard lock(mutex_);
   const bool was_empty = pending_.empty();
   for (std::string& key : keys) pending_.erase(std::move(key));
-  if (was_empty && !pending_.empty()) {
-    due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    wake_.notify_one();
-  }
+  if (was_empty && !pending_.empty()) begin_interval();
 }
 
 // What is not written yet is looked at first: between the two it may be written, and is then seen twice, not never.
@@ -313,9 +315,11 @@ void SqliteStore::write_pending(std::unique_lock<std::mutex>& lock) {
   writing_ = std::exchange(pending_, Changes{});
   urgent_ = false;
   lock.unlock();
+  const SteadyTime began = std::chrono::steady_clock::now();
   const SqliteResult<> written = writing_.empty() ? SqliteResult<>{} : write_to_disk(writing_);
   if (written || !written.error().passing()) failed_in_a_row_ = written ? 0 : failed_in_a_row_ + 1;
   lock.lock();
+  last_write_ = std::chrono::steady_clock::now() - began;
   Changes tried = std::exchange(writing_, Changes{});
   if (written) {
     if (!tried.empty()) succeeded(tried.size());

@@ -77,7 +77,8 @@ class SqliteStore final : public Store {
   void failed(const SqliteError& error);
   void succeeded(std::size_t changes);
   void begun_anew();
-  void changed(bool urgent);
+  void begin_interval();
+  void wake_for_snapshot(bool was_empty);
   template <class Ask>
   auto read(Ask ask) -> Read<typename decltype(ask(std::declval<SqliteReader&>()))::value_type>;
 
@@ -106,7 +107,8 @@ class SqliteStore final : public Store {
   std::uint64_t answered_ = 0;  // of these, those that were tried
   std::uint64_t kept_ = 0;      // of these, the last that went well
   SteadyTime due_{};            // what is pending is written then
-  SteadyTime not_before_{};     // after a failure
+  SteadyTime::duration last_write_{};
+  SteadyTime not_before_{};  // after a failure
   Milliseconds backoff_{};
   std::thread thread_;
 };
