@@ -393,6 +393,27 @@ void check_presence(const Applied& applied, Findings& findings) {
           presence.probe_backoff_max.count());
 }
 
+void check_metamorphic(const Applied& applied, Findings& findings) {
+  const Metamorphic& metamorphic = applied.draft.config.liminal.metamorphic;
+  if (metamorphic.false_alarm_percent > 0) return;
+  const std::string path = "liminal.metamorphic.false_alarm_percent";
+  findings.error(place(applied.places, path), path,
+                 {.message = "nothing is certain enough for no false alarm at all",
+                  .expected = "more than 0, such as 0.1; or \"rollback\" = false"});
+}
+
+// What is allowed, and does not do what it looks like.
+void check_metamorphic_use(const Applied& applied, Findings& findings) {
+  constexpr Milliseconds kShortest{10'000};
+  const Metamorphic& metamorphic = applied.draft.config.liminal.metamorphic;
+  if (metamorphic.transition == Milliseconds::zero() || metamorphic.transition >= kShortest) return;
+  const std::string path = "liminal.metamorphic.transition_ms";
+  findings.warning(place(applied.places, path), path,
+                   {.message = fmt::format("a transition of {} ms is over before much can be seen of the new side",
+                                           metamorphic.transition.count()),
+                    .expected = fmt::format("at least {} ms, or 0", kShortest.count())});
+}
+
 bool covers_host(const HostPattern& earlier, const HostPattern& later) {
   if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
   return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
@@ -442,6 +463,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstream_proxy_protocol(applied, findings);
   check_upstream_probes(applied, findings);
   check_presence(applied, findings);
+  check_metamorphic(applied, findings);
   check_ttl(applied, findings);
   check_upstream_zones(applied, findings);
   check_policies(applied, findings);
@@ -450,6 +472,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
 }
 
 void check_use(const Applied& applied, Findings& findings) {
+  check_metamorphic_use(applied, findings);
   std::unordered_set<std::string_view> used;
   for (const RuleDraft& rule : applied.draft.rules) used.insert(rule.policy);
   for (const PolicyDraft& policy : applied.draft.policies) {
