@@ -129,7 +129,7 @@ class PresenceDetector {
   void let_in(sense::Presence presence, std::string_view reason, Instant now);
   void begin_trial(Instant now);
   void watch_trial(const Heard& heard, Instant now);
-  void trial_failed(Instant now);
+  void trial_failed(bool answers, Instant now);
   void suspect(const Heard& heard, Instant now);
   void probe_early(const Heard& heard, Instant now);
   void decide_gate() { gate_changes_ = true; }
