@@ -79,6 +79,10 @@ std::int64_t connection_limit(const config::Server& server, std::size_t open_fil
   return static_cast<std::int64_t>(open_files > 2 * kReserve ? (open_files - kReserve) / 2 : open_files / 2);
 }
 
+std::size_t workers_of(const config::Server& server) {
+  return server.workers != 0 ? server.workers : std::max(1U, std::thread::hardware_concurrency());
+}
+
 class Process final : private Operations {
  public:
   explicit Process(AdminFactory& admin) : admin_factory_(admin) {}
@@ -174,8 +178,7 @@ int Process::run(config::Config config) {
   queue_ = std::make_unique<MainQueue>();
 
   open_files_ = raise_open_files_limit();
-  worker_count_ =
-      config.server.workers != 0 ? config.server.workers : std::max(1U, std::thread::hardware_concurrency());
+  worker_count_ = workers_of(config.server);
   log::info("starting",
             {{"version", kVersion}, {"config", config.source}, {"workers", worker_count_}, {"pid", getpid()}});
   auto inherited = InheritedSockets::from_environment();
@@ -239,7 +242,12 @@ void Process::make_workers(const config::Config& config) {
 
 // Opens and reads all that the configuration needs; nothing of it is in use before adopt().
 std::expected<Process::Prepared, std::string> Process::prepare(config::Config config) {
-  roster_->number(config);
+  if (!roster_->number(config)) {
+    return std::unexpected(
+        fmt::format("too many upstreams or rules: at most {} of each, with those that others still use, can be told "
+                    "apart at once",
+                    sense::kMostNumbers));
+  }
   in_flight_.grow(roster_->upstreams());
   admission_.grow(roster_->upstreams());
   for (const auto& shard : shards_) shard->grow(roster_->rules(), roster_->upstreams());
@@ -367,7 +375,12 @@ void Process::give_orders(Prepared& prepared) {
       listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
   const auto obeyed = std::make_shared<std::counting_semaphore<>>(0);
   for (std::size_t i = 0; i < worker_count_; ++i) {
-    workers_[i]->obey({.adoption = workers_[i]->prepare(prepared.generation, seated),
+    Adoption adoption = workers_[i]->prepare(prepared.generation, seated);
+    // Requests may go there before tell_of() tells.
+    for (const Adoption::NewSeat& added : adoption.seats) {
+      if (const auto known = names_->known_of(added.upstream)) added.seat->resolved(*known);
+    }
+    workers_[i]->obey({.adoption = std::move(adoption),
                        .entries = std::move(entries[i]),
                        .clients = listeners_->clients(),
                        .log = prepared.log},
@@ -405,6 +418,7 @@ void Process::replace_side_services(const config::Config& config, Prepared& prep
 }
 
 void Process::reload(std::string_view why) {
+  queue_->run();  // numbers that were released since can be used anew
   const std::shared_ptr<const config::Config> before = config();
   log::info("reloading", {{"why", why}, {"config", before->source}});
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
@@ -424,7 +438,7 @@ void Process::reload(std::string_view why) {
     reloads_.last_succeeded = true;
     reloads_.last_error.clear();
     reloads_.pending_restart.clear();
-    if (now->server.workers != 0 && now->server.workers != worker_count_) {
+    if (workers_of(now->server) != worker_count_) {
       reloads_.pending_restart.emplace_back("server.workers");
     }
   }
