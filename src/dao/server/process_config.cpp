@@ -33,7 +33,7 @@ std::int64_t connection_limit(const config::Server& server, std::size_t open_fil
 // What a new value of must wait for.
 std::vector<std::string> pending_restart(const config::Config& now, const config::Config& wanted, std::size_t workers) {
   std::vector<std::string> keys;
-  if (wanted.server.workers != 0 && wanted.server.workers != workers) keys.emplace_back("server.workers");
+  if (workers_of(wanted.server) != workers) keys.emplace_back("server.workers");
   if (wanted.memory.off != now.memory.off || wanted.memory.path != now.memory.path) keys.emplace_back("memory.path");
   if (wanted.memory.flush_interval != now.memory.flush_interval) keys.emplace_back("memory.flush_interval_ms");
   if (wanted.memory.snapshots != now.memory.snapshots) keys.emplace_back("memory.snapshots");
@@ -44,7 +44,12 @@ std::vector<std::string> pending_restart(const config::Config& now, const config
 
 // Opens and reads all that the configuration needs; nothing of it is in use before adopt().
 std::expected<Process::Prepared, std::string> Process::prepare(config::Config config) {
-  roster_->number(config);
+  if (!roster_->number(config)) {
+    return std::unexpected(
+        fmt::format("too many upstreams or rules: at most {} of each, with those that others still use, can be told "
+                    "apart at once",
+                    sense::kMostNumbers));
+  }
   in_flight_.grow(roster_->upstreams());
   admission_.grow(roster_->upstreams());
   for (const auto& shard : shards_) shard->grow(roster_->rules(), roster_->upstreams());
@@ -179,7 +184,12 @@ void Process::give_orders(Prepared& prepared) {
       listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
   const auto obeyed = std::make_shared<std::counting_semaphore<>>(0);
   for (std::size_t i = 0; i < worker_count_; ++i) {
-    workers_[i]->obey({.adoption = workers_[i]->prepare(prepared.generation, seated),
+    Adoption adoption = workers_[i]->prepare(prepared.generation, seated);
+    // Requests may go there before tell_of() tells.
+    for (const Adoption::NewSeat& added : adoption.seats) {
+      if (const auto known = names_->known_of(added.upstream)) added.seat->resolved(*known);
+    }
+    workers_[i]->obey({.adoption = std::move(adoption),
                        .entries = std::move(entries[i]),
                        .clients = listeners_->clients(),
                        .log = prepared.log},
@@ -223,6 +233,7 @@ void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)>
 }
 
 void Process::reload(std::string_view author) {
+  queue_->run();  // numbers that were released since can be used anew
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
              static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
   const ConfigOutcome outcome = obey(ConfigOrder{.author = std::string(author)});
