@@ -60,6 +60,12 @@ inline ClientPoint point_of_key(std::string_view value, std::uint64_t seed) {
   return static_cast<ClientPoint>(keyed_hash(value, seed) >> 32U);
 }
 
+// The same for a value that is hashed already (align::stable_hash, as for consistent-hash).
+inline ClientPoint point_of_hash(std::uint64_t hash, std::uint64_t seed) {
+  constexpr std::uint64_t kFirst = 0x9e3779b97f4a7c15U;
+  return static_cast<ClientPoint>(mix(mix(hash ^ seed, kFirst), seed ^ kFirst) >> 32U);
+}
+
 // Clients are told apart by what they do in so many parts of equal size.
 inline constexpr unsigned kCellBits = 10;
 inline constexpr std::size_t kCells = std::size_t{1} << kCellBits;
