@@ -46,7 +46,7 @@ inline ClientPoint point_of_address(std::span<const std::uint8_t> address, unsig
     };
     first = kept(first, mask(ipv6_prefix));
     second = kept(second, ipv6_prefix <= 64 ? 0 : mask(ipv6_prefix - 64));
-  } else {
+  } else if (!address.empty()) {
     std::memcpy(&first, address.data(), std::min(address.size(), sizeof first));
   }
   constexpr std::uint64_t kFirst = 0x9e3779b97f4a7c15U;
