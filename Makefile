@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ campaign-presence: ## randomised faults of upstreams; every presence verdict sco
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream dao_load
 	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
+
+campaign-rate-limit: ## a minute at three times a rate limit, on two workers: within 1 % of it
+	@scripts/install-deps build test
+	@scripts/build release dao
+	@DAO_RATE_LIMIT_SECONDS=60 /usr/bin/python3 -m pytest -q -s tests/behaviour/test_flow_access.py -k three_times
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build
