@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dao/base/log.h"
+#include "dao/flow/client_address.h"
 #include "dao/flow/filtered_exchange.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
@@ -297,6 +298,9 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // What the backend is told.
   const flow::Selection selection = filters ? filters->select() : flow::Selection{};
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
+  const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
+  flow::ClientAddress hashed_client;
+  if (hashes) hashed_client = flow::client_address(exchange.peer(), request, worker.config->server.trusted_proxies);
   http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
@@ -309,9 +313,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
   const std::uint64_t key =
-      hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, exchange.peer().bytes()) : 0;
+      hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, hashed_client.span()) : 0;
   const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(worker, exchange);
   Candidates candidates(worker, *route_number, intent, key, selection, explain.get());
 
