@@ -48,7 +48,7 @@ TEST(HashKey, IsACookieAmongOthers) {
 }
 
 TEST(HashKey, WhatAnOperatorWritesIsWhatARequestHas) {
-  const http::RequestHead request;
+  const http::RequestHead request{};
   const std::array<std::uint8_t, 4> v4{192, 0, 2, 7};
   const config::HashKey by_client{.kind = config::HashKey::Kind::client};
   EXPECT_EQ(hash_of(by_client, "192.0.2.7"), hash_of(by_client, request, v4));
