@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 
 #include "dao/config/document.h"
 #include "dao/config/draft.h"
 #include "dao/config/load.h"
+#include "dao/config/position_table.h"
 #include "dao/config/problem.h"
 
 namespace dao::config {
@@ -40,7 +40,7 @@ class Findings {
 
 // Where each key and table stands: by its path, "routes.rule[0].upstreams[1].url", "server.bind[0]" for the items of a
 // list. Only what is in the file.
-using Places = std::map<std::string, Position, std::less<>>;
+using Places = PositionTable;
 
 struct Applied {
   Draft draft;
