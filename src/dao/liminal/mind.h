@@ -11,6 +11,7 @@
 #include "dao/base/clock.h"
 #include "dao/config/config.h"
 #include "dao/liminal/presence.h"
+#include "dao/liminal/view_pool.h"
 #include "dao/sense/admission.h"
 #include "dao/sense/fold.h"
 #include "dao/sense/in_flight.h"
@@ -51,9 +52,13 @@ class Mind {
  private:
   void begin(Instant now);
   void step_presence(Instant now);
+  void step_presence(std::size_t upstream, Instant now);
+  // After each change of what is known of it.
+  void note(std::size_t upstream, Instant now);
   void apply(std::size_t upstream);
   void tell(std::size_t upstream, sense::Presence before);
-  void show_presence(sense::View& view) const;
+  // What has changed since the view was filled before.
+  void show_presence(sense::View& view, Instant since) const;
 
   std::shared_ptr<const config::Config> config_;
   Senses senses_;
@@ -61,6 +66,12 @@ class Mind {
   std::uint64_t steps_ = 0;
   std::vector<PresenceDetector> presences_;  // by the upstreams' numbers
   std::vector<std::array<std::uint64_t, sense::kOutcomes>> outcomes_before_;
+  // By upstream, side by side, for they are looked at in every step.
+  std::vector<std::uint8_t> rests_;
+  std::vector<Instant> probe_at_;
+  std::vector<Instant> changed_;  // what the View shows of its presence
+  std::size_t next_to_look_at_ = 0;
+  std::shared_ptr<ViewPool> views_;
   std::size_t next_to_probe_ = 0;
 };
 
