@@ -463,7 +463,7 @@ def test_the_default_address_may_be_taken(start_dao: StartDao, origin: Origin) -
         expect_normal(dao, f"/from-{dao.process.pid}")
     # The first may have found it taken too, by a test beside this one.
     assert daos[1].logs("admin") == []
-    assert daos[1].wait_log("serving without this listener").level == "warning"
+    assert daos[1].wait_log("serving without the admin API").level == "warning"
 
 
 def test_off(start_dao: StartDao, origin: Origin) -> None:

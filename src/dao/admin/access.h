@@ -26,6 +26,8 @@ struct AccessRules {
   bool any_ip = false;    // Host may be every IP address: no rebinding makes a page send one that is not its own
   std::vector<std::string> hosts;  // in lower case, IPv6 in brackets
   std::string token;               // empty: none is asked for
+
+  friend bool operator==(const AccessRules&, const AccessRules&) = default;
 };
 
 [[nodiscard]] AccessRules rules_for(const config::Admin& admin, std::string token);

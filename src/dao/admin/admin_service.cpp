@@ -62,6 +62,10 @@ rt::Task<Result<std::string>> read_all(http::Exchange& exchange, rt::Cancel& can
 
 }  // namespace
 
+AdminService::Answer AdminService::no_such_upstream(const std::string& name) {
+  return refuse(kNotFound, "no_such_upstream", "no upstream is called " + name);
+}
+
 AdminService::AdminService(int listen_fd, AccessRules rules, server::Operations& operations)
     : SideService(listen_fd, kBodyMax), rules_(std::move(rules)), operations_(operations) {}
 
@@ -114,9 +118,7 @@ rt::Task<AdminService::Answer> AdminService::answer_to(http::Exchange& exchange)
     Answer page = read(*target);
     if (page.status == kNotFound || reads) co_return page;
   } else if (changes && request.method == http::Method::post) {
-    const std::optional<std::size_t> upstream = find_upstream(path[2]);
-    if (!upstream) co_return refuse(kNotFound, "no_such_upstream", "no upstream is called " + path[2]);
-    auto changing = change(exchange, *upstream, path[3] == "drain");
+    auto changing = change(exchange, path[2], path[3] == "drain");
     Answer changed = co_await std::move(changing);
     co_return changed;
   } else if (explains && reads) {
@@ -138,16 +140,18 @@ AdminService::Answer AdminService::read(const Target& target) {
     if (path[1] == "routes") return {.body = routes_page(operations_)};
   }
   if (path.size() == 3 && path[0] == "v1" && path[1] == "upstreams") {
-    const std::optional<std::size_t> upstream = find_upstream(path[2]);
-    if (upstream) return {.body = upstream_page(operations_, *upstream)};
-    return refuse(kNotFound, "no_such_upstream", "no upstream is called " + path[2]);
+    const std::shared_ptr<const config::Config> config = operations_.config();
+    const auto upstream = std::ranges::find(config->upstreams, path[2], &config::Upstream::name);
+    if (upstream == config->upstreams.end()) return no_such_upstream(path[2]);
+    const auto index = static_cast<std::size_t>(upstream - config->upstreams.begin());
+    return {.body = upstream_page(operations_, *config, index)};
   }
   return refuse(kNotFound, "not_found",
                 "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE and, with POST, "
                 "/v1/upstreams/NAME/drain and /v1/upstreams/NAME/undrain");
 }
 
-rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, std::size_t upstream, bool drain) {
+rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, const std::string& name, bool drain) {
   auto reading = read_all(exchange, ending());
   const Result<std::string> body = co_await std::move(reading);
   if (!body) {
@@ -164,8 +168,8 @@ rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, st
     }
     const json told = json::parse(*body, nullptr, false);
     if (!told.is_object()) co_return refuse(kBadRequest, "bad_body", "the body is no JSON object");
-    for (const auto& [name, value] : told.items()) {
-      if (name != "reason" || !value.is_string() || value.get_ref<const std::string&>().size() > kReasonMax) {
+    for (const auto& [field, value] : told.items()) {
+      if (field != "reason" || !value.is_string() || value.get_ref<const std::string&>().size() > kReasonMax) {
         co_return refuse(
             kBadRequest, "bad_body",
             fmt::format("a body has \"reason\", a text of at most {} bytes, and nothing else", kReasonMax));
@@ -173,10 +177,13 @@ rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, st
       reason = value.get<std::string>();
     }
   }
+  const std::shared_ptr<const config::Config> config = operations_.config();
+  const auto found = std::ranges::find(config->upstreams, name, &config::Upstream::name);
+  if (found == config->upstreams.end()) co_return no_such_upstream(name);
+  const std::uint32_t upstream = found->number;
   sense::Admission& admission = operations_.admission();
   const bool changed = admission.drained(upstream) != drain;
   admission.drain(upstream, drain);
-  const std::string& name = operations_.config().upstreams[upstream].name;
   const std::int64_t in_flight = operations_.in_flight().count(upstream);
   log::warning(drain ? "upstream drained" : "upstream undrained", {{"upstream", name},
                                                                    {"by", exchange.peer().ip_text()},
@@ -187,20 +194,22 @@ rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, st
                             {"drained", drain},
                             {"changed", changed},
                             {"in_flight", in_flight},
-                            {"routes_left_without", routes_left_without(operations_)}}};
+                            {"routes_left_without", routes_left_without(operations_, *config)}}};
 }
 
 rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
-  const std::optional<std::size_t> route = find_route(target.path[2]);
-  if (!route) co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
+  const std::shared_ptr<const config::Config> config = operations_.config();
+  const auto rule = std::ranges::find(config->rules, target.path[2], &config::Rule::name);
+  if (rule == config->rules.end()) {
+    co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
+  }
   // As a request would have it that says nothing of its own.
-  server::ExplainQuestion question{.route = static_cast<std::uint32_t>(*route),
-                                   .intent = operations_.config().rules[*route].intent};
+  server::ExplainQuestion question{.rule = rule->name, .intent = rule->intent};
   for (const auto& [name, value] : target.query) {
     if (name == "key") {
       question.key = align::stable_hash(std::string_view{value});
     } else if (name == "intent") {
-      const auto& intents = operations_.config().intents;
+      const auto& intents = config->intents;
       const auto found =
           std::ranges::find_if(intents, [&](const std::string& one) { return http::equals_ignoring_case(one, value); });
       if (found == intents.end()) {
@@ -225,38 +234,25 @@ rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
   const rt::Wake wake = co_await waiting;
   static_cast<void>(wake);  // those that did not answer are named
   if (gathering->missing == workers) co_return refuse(kUnavailable, "no_answer", "no worker has answered in time");
-  co_return Answer{.body = explain_page(operations_, *route, gathering->answers)};
+  co_return Answer{.body = explain_page(operations_, *rule, gathering->answers)};
 }
 
-std::optional<std::size_t> AdminService::find_upstream(std::string_view name) const {
-  const auto& all = operations_.config().upstreams;
-  const auto found = std::ranges::find(all, name, &config::Upstream::name);
-  if (found == all.end()) return std::nullopt;
-  return static_cast<std::size_t>(found - all.begin());
-}
-
-std::optional<std::size_t> AdminService::find_route(std::string_view name) const {
-  const auto& all = operations_.config().rules;
-  const auto found = std::ranges::find(all, name, &config::Rule::name);
-  if (found == all.end()) return std::nullopt;
-  return static_cast<std::size_t>(found - all.begin());
-}
-
-std::expected<void, std::string> Factory::prepare(const config::Config& config) {
+std::expected<bool, std::string> Factory::prepare(const config::Config& config) {
   std::string token;
   if (!config.admin.token_file.empty()) {
     auto read = read_token(config.admin.token_file);
     if (!read) return std::unexpected(std::move(read.error()));
     token = *std::move(read);
   }
-  rules_ = rules_for(config.admin, std::move(token));
-  return {};
+  prepared_ = rules_for(config.admin, std::move(token));
+  return prepared_ != in_use_;
 }
 
 std::unique_ptr<server::SideService> Factory::make(int listen_fd, const net::SocketAddress& bound,
                                                    server::Operations& operations) {
   // A socket that systemd opened says only now what it is.
-  AccessRules rules = rules_;
+  in_use_ = prepared_;
+  AccessRules rules = prepared_;
   rules.any_host = rules.any_host || bound.is_unix();
   return std::make_unique<AdminService>(listen_fd, std::move(rules), operations);
 }

@@ -26,14 +26,13 @@ class AdminService final : public server::SideService {
     std::string_view allow = {};  // for 405
   };
   static Answer refuse(std::uint16_t status, std::string_view error, std::string detail);
+  static Answer no_such_upstream(const std::string& name);
 
   rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override;
   rt::Task<Answer> answer_to(http::Exchange& exchange);
-  rt::Task<Answer> change(http::Exchange& exchange, std::size_t upstream, bool drain);
+  rt::Task<Answer> change(http::Exchange& exchange, const std::string& name, bool drain);
   rt::Task<Answer> explain(const Target& target);
   [[nodiscard]] Answer read(const Target& target);
-  [[nodiscard]] std::optional<std::size_t> find_upstream(std::string_view name) const;
-  [[nodiscard]] std::optional<std::size_t> find_route(std::string_view name) const;
 
   const AccessRules rules_;
   server::Operations& operations_;
@@ -42,12 +41,13 @@ class AdminService final : public server::SideService {
 // Reads the token, then makes the service.
 class Factory final : public server::AdminFactory {
  public:
-  std::expected<void, std::string> prepare(const config::Config& config) override;
+  std::expected<bool, std::string> prepare(const config::Config& config) override;
   std::unique_ptr<server::SideService> make(int listen_fd, const net::SocketAddress& bound,
                                             server::Operations& operations) override;
 
  private:
-  AccessRules rules_;
+  std::optional<AccessRules> in_use_;
+  AccessRules prepared_;
 };
 
 }  // namespace dao::admin

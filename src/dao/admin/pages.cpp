@@ -43,27 +43,43 @@ json view_of(const sense::ViewPtr& view, const Clock& clock) {
           {"age_ms", std::chrono::duration<double, std::milli>(clock.now() - view->folded_at).count()}};
 }
 
-json upstream_json(server::Operations& operations, const sense::ViewPtr& view, std::size_t index) {
-  const config::Config& config = operations.config();
-  const config::Upstream& upstream = config.upstreams[index];
-  json routes = json::array();
+// Null: none.
+json limit_json(std::uint32_t most) {
+  return most == 0 ? json(nullptr) : json(most);
+}
+
+bool is_full(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
+  return most != 0 && operations.in_flight().count(upstream) >= std::int64_t{most};
+}
+
+using RoutesOfUpstreams = std::vector<std::vector<std::string_view>>;
+
+// By the upstreams' indexes.
+RoutesOfUpstreams routes_of_upstreams(const config::Config& config) {
+  RoutesOfUpstreams routes(config.upstreams.size());
   for (const config::Rule& rule : config.rules) {
-    if (std::ranges::find(rule.upstreams, index, &config::RuleUpstream::index) != rule.upstreams.end()) {
-      routes.push_back(rule.name);
-    }
+    for (const config::RuleUpstream& upstream : rule.upstreams) routes[upstream.index].push_back(rule.name);
   }
+  return routes;
+}
+
+json upstream_json(server::Operations& operations, const config::Upstream& upstream,
+                   const std::vector<std::string_view>& routes, const sense::ViewPtr& view) {
+  const std::size_t index = upstream.number;
   const sense::Admission& admission = operations.admission();
   const sense::UpstreamView nothing;
   const sense::UpstreamView* seen = upstream_in(view, index);
   const sense::UpstreamView& figures = seen == nullptr ? nothing : *seen;
   return {{"name", upstream.name},
           {"url", upstream.url.text},
-          {"routes", std::move(routes)},
+          {"routes", routes},
           {"presence", name_of(figures.presence)},
           {"presence_reason", figures.presence_reason},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
           {"drained", admission.drained(index)},
           {"in_flight", operations.in_flight().count(index)},
+          {"max_in_flight", limit_json(upstream.max_in_flight)},
+          {"full", is_full(operations, upstream.number, upstream.max_in_flight)},
           {"requests", figures.requests},
           {"rps", figures.rps},
           {"error_rate", figures.error_rate},
@@ -94,16 +110,29 @@ json match_json(const config::Match& match) {
   return result;
 }
 
-json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const align::Explained& one,
-                    std::uint32_t weight) {
+// Of a candidate that the worker would not choose from, the first reason.
+std::string_view why_unusable(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
   const sense::Admission& admission = operations.admission();
-  return {{"upstream", operations.config().upstreams[one.upstream].name},
-          {"weight", weight},
+  if (admission.drained(upstream)) return "drained";
+  if (!admission.admits(upstream)) return admission.gate(upstream) == sense::Gate::trial ? "on trial" : "absent";
+  if (is_full(operations, upstream, most)) return "full";
+  return "in another zone";
+}
+
+json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const server::ExplainAnswer& answer,
+                    std::size_t place) {
+  const align::Explained& one = answer.candidates[place];
+  const std::uint32_t most = answer.limits[place];
+  const sense::Admission& admission = operations.admission();
+  return {{"upstream", answer.names[place]},
+          {"weight", answer.weights[place]},
           {"usable", one.usable},
           {"drained", admission.drained(one.upstream)},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(one.upstream))]},
           {"presence", name_of(presence_in(view, one.upstream))},
           {"in_flight", operations.in_flight().count(one.upstream)},
+          {"max_in_flight", limit_json(most)},
+          {"unusable", one.usable ? json(nullptr) : json(why_unusable(operations, one.upstream, most))},
           {"latency", one.latency},
           {"errors", one.errors},
           {"queue", one.queue},
@@ -118,11 +147,27 @@ json candidate_json(server::Operations& operations, const sense::ViewPtr& view, 
           {"why", one.why}};
 }
 
+json config_json(const server::ConfigStatus& status) {
+  return {{"source", status.source},
+          {"generation", status.generation},
+          {"snapshot", status.snapshot},
+          {"etag", status.etag},
+          {"author", status.author},
+          {"applied_at", iso_time(status.applied_at)},
+          {"from_file", status.from_file},
+          {"reloads_applied", status.reloads_applied},
+          {"reloads_failed", status.reloads_failed},
+          {"last_reload_successful", status.last_reload_successful},
+          {"last_error", status.last_error},
+          {"pending_restart", status.pending_restart}};
+}
+
 }  // namespace
 
 json status_page(server::Operations& operations) {
   const SystemClock clock;
-  const config::Config& config = operations.config();
+  const std::shared_ptr<const config::Config> in_use = operations.config();
+  const config::Config& config = *in_use;
   std::int64_t active = 0;
   std::int64_t idle = 0;
   std::int64_t requests_active = 0;
@@ -133,9 +178,12 @@ json status_page(server::Operations& operations) {
     idle += shard->worker().connections_idle.value();
     accepted += shard->worker().connections_accepted.value();
     requests_active += shard->worker().requests_active.value();
-    for (const sense::RouteCounters& route : shard->routes()) {
+    const auto count = [&classes](const sense::RouteCounters& route) {
       for (std::size_t i = 0; i < classes.size(); ++i) classes[i] += route.requests[i].value();
-    }
+    };
+    for (const sense::RouteCounters& route : shard->routes()) count(route);
+    count(shard->unrouted());
+    count(shard->gone());
   }
   std::uint64_t total = 0;
   json by_class = json::object();
@@ -145,14 +193,14 @@ json status_page(server::Operations& operations) {
   }
   const sense::ViewPtr view = operations.view();
   json upstreams = {{"total", config.upstreams.size()}};
-  for (const std::string_view name : sense::kPresenceNames) upstreams[std::string(name)] = 0;
   std::size_t drained = 0;
   const sense::Admission& admission = operations.admission();
-  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
-    json& count = upstreams[std::string(name_of(presence_in(view, i)))];
-    count = count.get<int>() + 1;
-    drained += admission.drained(i) ? 1 : 0;
+  std::array<std::size_t, sense::kPresenceStates> states{};
+  for (const config::Upstream& upstream : config.upstreams) {
+    ++states[static_cast<std::size_t>(presence_in(view, upstream.number))];
+    drained += admission.drained(upstream.number) ? 1 : 0;
   }
+  for (std::size_t i = 0; i < states.size(); ++i) upstreams[std::string(sense::kPresenceNames[i])] = states[i];
   upstreams["drained"] = drained;
   json listeners = json::array();
   for (const auto& listening : operations.listening()) {
@@ -162,7 +210,7 @@ json status_page(server::Operations& operations) {
           {"pid", getpid()},
           {"started_at", iso_time(operations.started_at())},
           {"uptime_seconds", std::chrono::duration<double>(operations.uptime()).count()},
-          {"config", {{"source", config.source}}},
+          {"config", config_json(operations.config_status())},
           {"workers", operations.workers()},
           {"ready", operations.ready()},
           {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},
@@ -178,29 +226,33 @@ json status_page(server::Operations& operations) {
 json upstreams_page(server::Operations& operations) {
   const SystemClock clock;
   const sense::ViewPtr view = operations.view();
+  const std::shared_ptr<const config::Config> config = operations.config();
+  const RoutesOfUpstreams routes = routes_of_upstreams(*config);
   json upstreams = json::array();
-  for (std::size_t i = 0; i < operations.config().upstreams.size(); ++i) {
-    upstreams.push_back(upstream_json(operations, view, i));
+  for (std::size_t i = 0; i < config->upstreams.size(); ++i) {
+    upstreams.push_back(upstream_json(operations, config->upstreams[i], routes[i], view));
   }
   return {{"view", view_of(view, clock)}, {"upstreams", std::move(upstreams)}};
 }
 
-json upstream_page(server::Operations& operations, std::size_t upstream) {
-  return upstream_json(operations, operations.view(), upstream);
+json upstream_page(server::Operations& operations, const config::Config& config, std::size_t upstream) {
+  const RoutesOfUpstreams routes = routes_of_upstreams(config);
+  return upstream_json(operations, config.upstreams[upstream], routes[upstream], operations.view());
 }
 
 json routes_page(const server::Operations& operations) {
   const SystemClock clock;
-  const config::Config& config = operations.config();
+  const std::shared_ptr<const config::Config> in_use = operations.config();
+  const config::Config& config = *in_use;
   const sense::ViewPtr view = operations.view();
   json routes = json::array();
-  for (std::size_t i = 0; i < config.rules.size(); ++i) {
-    const config::Rule& rule = config.rules[i];
+  for (const config::Rule& rule : config.rules) {
     json upstreams = json::array();
     for (const config::RuleUpstream& upstream : rule.upstreams) {
       upstreams.push_back({{"name", config.upstreams[upstream.index].name}, {"weight", upstream.weight}});
     }
-    const sense::RouteView figures = view && i < view->routes.size() ? view->routes[i] : sense::RouteView{};
+    const sense::RouteView figures =
+        view && rule.number < view->routes.size() ? view->routes[rule.number] : sense::RouteView{};
     routes.push_back({{"name", rule.name},
                       {"policy", rule.policy.name},
                       {"match", match_json(rule.match)},
@@ -216,10 +268,9 @@ json routes_page(const server::Operations& operations) {
   return {{"view", view_of(view, clock)}, {"routes", std::move(routes)}};
 }
 
-json explain_page(server::Operations& operations, std::size_t route,
+json explain_page(server::Operations& operations, const config::Rule& rule,
                   const std::vector<std::optional<server::ExplainAnswer>>& answers) {
   const SystemClock clock;
-  const config::Rule& rule = operations.config().rules[route];
   const sense::ViewPtr view = operations.view();
   json workers = json::array();
   json unanswered = json::array();
@@ -232,12 +283,13 @@ json explain_page(server::Operations& operations, std::size_t route,
     json chosen = nullptr;
     for (std::size_t j = 0; j < answers[i]->candidates.size(); ++j) {
       const align::Explained& one = answers[i]->candidates[j];
-      candidates.push_back(candidate_json(operations, view, one, answers[i]->weights[j]));
-      if (one.chosen) chosen = operations.config().upstreams[one.upstream].name;
+      candidates.push_back(candidate_json(operations, view, *answers[i], j));
+      if (one.chosen) chosen = answers[i]->names[j];
     }
     workers.push_back({{"worker", i},
                        {"chosen", std::move(chosen)},
                        {"fail_open", answers[i]->fail_open},
+                       {"waits", answers[i]->waits},
                        {"candidates", std::move(candidates)}});
   }
   return {{"route", rule.name},
@@ -248,11 +300,12 @@ json explain_page(server::Operations& operations, std::size_t route,
           {"unanswered", std::move(unanswered)}};
 }
 
-std::vector<std::string> routes_left_without(server::Operations& operations) {
+std::vector<std::string> routes_left_without(server::Operations& operations, const config::Config& config) {
   const sense::Admission& admission = operations.admission();
   std::vector<std::string> names;
-  for (const config::Rule& rule : operations.config().rules) {
-    if (std::ranges::all_of(rule.upstreams, [&](const auto& one) { return admission.drained(one.index); })) {
+  for (const config::Rule& rule : config.rules) {
+    const auto drained = [&](const auto& one) { return admission.drained(config.upstreams[one.index].number); };
+    if (!rule.upstreams.empty() && std::ranges::all_of(rule.upstreams, drained)) {
       names.push_back(rule.name);
     }
   }

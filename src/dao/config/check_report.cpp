@@ -15,22 +15,6 @@ std::string_view name_of(Severity severity) {
   return severity == Severity::error ? "error" : "warning";
 }
 
-// A line of a file that may hold anything, made safe for a terminal: control characters and bytes that are not UTF-8
-// become '?'.
-std::string printable(std::string_view line) {
-  std::string out;
-  for (std::size_t i = 0; i < line.size();) {
-    const std::size_t length = character_length(line, i);
-    const std::string_view character = line.substr(i, std::max<std::size_t>(length, 1));
-    const auto lead = static_cast<unsigned char>(character.front());
-    const bool c1 = length == 2 && lead == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
-    const bool control = c1 || (lead < 0x20 && lead != '\t') || lead == 0x7f;
-    out += length == 0 || control ? std::string_view("?") : character;
-    i += character.size();
-  }
-  return out;
-}
-
 // As wide as the first `columns` characters of the line, with its tabs kept, so that a caret behind it points right.
 std::string indent(std::string_view line, std::uint32_t columns) {
   std::string out;
@@ -63,6 +47,22 @@ std::string render_text(const Diagnostics& diagnostics) {
     if (!diagnostic.suggestion.empty())
       out += fmt::format("      did you mean: {}\n", printable(diagnostic.suggestion));
   }
+  return out;
+}
+
+std::string render_line(const Diagnostics& diagnostics) {
+  const bool any_error = std::ranges::count(diagnostics, Severity::error, &Diagnostic::severity) > 0;
+  const Severity severity = any_error ? Severity::error : Severity::warning;
+  const Diagnostic& first = *std::ranges::find(diagnostics, severity, &Diagnostic::severity);
+  std::string out = printable(first.file);
+  if (first.line > 0) out += fmt::format(":{}:{}", first.line, first.column);
+  out += ": ";
+  if (!first.key.empty()) out += first.key + ": ";
+  out += printable(first.message);
+  if (!first.expected.empty()) out += ", expected: " + printable(first.expected);
+  if (!first.suggestion.empty()) out += ", did you mean: " + printable(first.suggestion);
+  const auto all = std::ranges::count(diagnostics, severity, &Diagnostic::severity);
+  if (all > 1) out += fmt::format(" (and {} more)", all - 1);
   return out;
 }
 

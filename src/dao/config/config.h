@@ -32,6 +32,8 @@ struct Address {
                      // inherited: the socket's name, or its number
   std::uint16_t port = 0;  // tcp: 0 = the kernel picks (listeners only)
   std::string path;        // unix_socket: absolute path
+
+  friend bool operator==(const Address&, const Address&) = default;
 };
 
 // Whose X-Forwarded-*, Forwarded and the like are believed.
@@ -59,6 +61,8 @@ struct CertificateFiles {
   std::string cert;
   std::string key;
   std::string ocsp;  // empty = none
+
+  friend bool operator==(const CertificateFiles&, const CertificateFiles&) = default;
 };
 
 // Forward secrecy and authenticated encryption only; AES with 128 bits first, which costs the least.
@@ -79,6 +83,8 @@ struct ListenerTls {
   std::string client_crl{};  // a file; empty = nobody is revoked; only with client_auth
   bool session_tickets = true;
   Milliseconds session_timeout = std::chrono::hours(1);
+
+  friend bool operator==(const ListenerTls&, const ListenerTls&) = default;
 };
 
 // One place where clients connect.
@@ -138,6 +144,8 @@ struct ProxySettings {
   RetryOn retry_on;
   Milliseconds websocket_idle_timeout{};   // 0 = none
   Milliseconds websocket_ping_interval{};  // 0 = none of DAO's own
+  std::size_t queue_max = 0;               // per route and worker; 0 = nobody waits
+  Milliseconds queue_timeout{};
 };
 
 struct Proxy {
@@ -159,6 +167,8 @@ struct Dns {
   Milliseconds timeout{};
   Milliseconds min_ttl{};
   Milliseconds max_ttl{};  // >= min_ttl
+
+  friend bool operator==(const Dns&, const Dns&) = default;
 };
 
 enum class AccessLogFormat : std::uint8_t { json, combined };
@@ -168,6 +178,8 @@ struct AccessLog {
   std::string path;  // empty = off, "-" = standard output, otherwise a file
   AccessLogFormat format = AccessLogFormat::json;
   std::size_t buffer_bytes = 0;  // per worker
+
+  friend bool operator==(const AccessLog&, const AccessLog&) = default;
 };
 
 struct Telemetry {
@@ -184,6 +196,15 @@ struct Admin {
   std::vector<std::string> allow_hosts;  // in lower case, IPv6 in brackets
   bool explain_header = false;
   TrustedProxies explain_trusted;  // whose requests may ask for x-dao-explain
+};
+
+// The store (docs/memory.md).
+struct Memory {
+  bool off = false;  // nothing is kept beyond the process
+  std::string path;  // empty = the default place, unless it is off
+  Milliseconds flush_interval{1000};
+  std::size_t snapshots = 100;  // at least 1
+  bool follow_files = true;     // a changed configuration file is loaded by itself
 };
 
 enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
@@ -257,6 +278,8 @@ struct Presence {
   Milliseconds probe_backoff{250};
   Milliseconds probe_backoff_max{1500};  // >= probe_backoff
   std::uint32_t probes_max = 64;
+
+  friend bool operator==(const Presence&, const Presence&) = default;
 };
 
 struct Liminal {
@@ -265,11 +288,15 @@ struct Liminal {
 
 struct Upstream {
   std::string name;  // unique in Config::upstreams
+  // What counts, holds and knows of it is indexed by this, for as long as there is an upstream of the same name and
+  // place (server/roster.h). As loaded: its index in Config::upstreams.
+  std::uint32_t number = 0;
   Url url;
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe{};
-  std::string zone{};  // where it runs; empty = unknown
+  std::string zone{};               // where it runs; empty = unknown
+  std::uint32_t max_in_flight = 0;  // requests at once, over all workers; 0 = no limit
 };
 
 enum class Policy : std::uint8_t {
@@ -336,7 +363,8 @@ struct HashKey {
 };
 
 struct Rule {
-  std::string name;  // unique
+  std::string name;          // unique
+  std::uint32_t number = 0;  // as Upstream::number, for as long as there is a rule of that name
   PolicyChoice policy;
   HashKey hash_key{};
   Milliseconds slow_start{};
@@ -355,13 +383,16 @@ struct Rule {
 inline constexpr std::size_t kMaxIntents = 64;
 
 struct Config {
-  std::string source;  // the file it came from
+  std::string source;                         // the file it came from
+  std::vector<std::string> files;             // with those it includes, in the order in which they count
+  std::vector<std::string> include_patterns;  // of glob(7): a new file that matches one would be included as well
   Server server;
   Proxy proxy;
   Dns dns;
   Telemetry telemetry;
   Liminal liminal;
   Admin admin;
+  Memory memory;
   std::vector<std::string> intents;  // traffic classes that rules and upstreams name; lower case, at most kMaxIntents
   std::string intent_header;         // lower case; empty = off
   std::vector<Rule> rules;           // in order; the first that matches is taken; never empty

@@ -22,6 +22,7 @@ struct UpstreamDraft {
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe;
   std::string zone;
+  std::uint32_t max_in_flight = 0;
 };
 
 struct RuleDraft {
@@ -35,6 +36,7 @@ struct Draft {
   Config config;  // without rules, upstreams and intents
   std::vector<PolicyDraft> policies;
   std::vector<RuleDraft> rules;
+  std::vector<std::string> includes;  // as they are given; what they name is in the document already
 };
 
 }  // namespace dao::config

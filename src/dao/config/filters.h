@@ -75,6 +75,8 @@ struct RateLimit {
   bool announce = true;        // by fields of the response
 
   [[nodiscard]] bool on() const { return rps != 0 || rpm != 0; }
+
+  friend bool operator==(const RateLimit&, const RateLimit&) = default;
 };
 
 struct Filters {

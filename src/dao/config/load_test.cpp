@@ -293,6 +293,12 @@ std::vector<BadConfig> bad_configs() {
       {"AdminTrusted",
        route + "[admin]\nexplain_trusted = [\"me\"]\n",
        {{7, 20, "admin.explain_trusted[0]", "\"me\" is not an IP address"}}},
+      {"MemoryPath",
+       route + "[memory]\npath = \"/var/lib/dao/\"\n",
+       {{7, 8, "memory.path", "\"/var/lib/dao/\" cannot be the path of a file"}}},
+      {"MemoryWithoutSnapshots",
+       route + "[memory]\nsnapshots = 0\n",
+       {{7, 13, "memory.snapshots", "0 is out of range"}}},
       {"ListenersOnOneAddress",
        server("bind = \":1\"\n" + listener("a", ":2") + listener("b", ":1") + listener("c", "0.0.0.0:2")),
        {{8, 8, "server.listener[1].bind", "two listeners on one address: \":1\" is also server.bind"},
@@ -962,6 +968,30 @@ TEST(Load, TheAdminApiIsOnLoopbackUnlessToldOtherwise) {
   EXPECT_TRUE(given->config.admin.bind_given);
   EXPECT_EQ(given->config.admin.token_file, "/t");
   EXPECT_THAT(given->config.admin.allow_hosts, ElementsAre("a.test", "[::2]"));
+}
+
+TEST(Load, WhereTheStoreIs) {
+  const auto plain = load_text(kRoute, "x");
+  ASSERT_TRUE(plain);
+  EXPECT_FALSE(plain->config.memory.off);
+  EXPECT_EQ(plain->config.memory.path, "");
+  EXPECT_EQ(plain->config.memory.flush_interval, Milliseconds{1000});
+  EXPECT_EQ(plain->config.memory.snapshots, 100U);
+
+  for (const std::string text : {"", "off"}) {
+    const auto off = load_text(std::string(kRoute) + "[memory]\npath = \"" + text + "\"\n", "x");
+    ASSERT_TRUE(off) << text;
+    EXPECT_TRUE(off->config.memory.off) << text;
+    EXPECT_EQ(off->config.memory.path, "") << text;
+  }
+
+  const auto given =
+      load_text(std::string(kRoute) + "[memory]\npath = \"/a/b\"\nflush_interval_ms = 10\nsnapshots = 3\n", "x");
+  ASSERT_TRUE(given);
+  EXPECT_FALSE(given->config.memory.off);
+  EXPECT_EQ(given->config.memory.path, "/a/b");
+  EXPECT_EQ(given->config.memory.flush_interval, Milliseconds{10});
+  EXPECT_EQ(given->config.memory.snapshots, 3U);
 }
 
 TEST(Load, TheDefaultAdminAddressGivesWayToOtherListeners) {

@@ -8,7 +8,9 @@
 #include "dao/config/admin_keys.h"
 #include "dao/config/draft.h"
 #include "dao/config/filter_keys.h"
+#include "dao/config/include.h"
 #include "dao/config/match_values.h"
+#include "dao/config/memory_keys.h"
 #include "dao/config/policies.h"
 #include "dao/config/presence_keys.h"
 #include "dao/config/schema_rows.h"
@@ -341,6 +343,13 @@ std::vector<Key> proxy_settings_keys() {
           "websocket_ping_interval_ms", 0, kOptionalTimeout, "ms",
           "DAO sends a Ping of its own to a side of a WebSocket that was silent for this long. 0 = never: the Pings of "
           "the endpoints pass in any case."),
+      integer<Path..., &ProxySettings::queue_max>(
+          "queue_max", 1024, {0, 1'000'000}, "",
+          "Requests of a rule that may wait, in each worker, while every upstream of the rule is at its "
+          "`max_in_flight`; more get a 503 with `Retry-After`. 0 = none waits."),
+      integer<Path..., &ProxySettings::queue_timeout>(
+          "queue_timeout_ms", 5000, kTimeout, "ms",
+          "How long a request may wait for room at an upstream; then a 503 with `Retry-After`."),
   };
 }
 
@@ -531,6 +540,11 @@ Table rule_table() {
                     zone,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule."),
+                    integer<&UpstreamDraft::max_in_flight>(
+                        "max_in_flight", 0, {0, 1'000'000}, "",
+                        "Requests to the upstream at once, over all workers and rules; a WebSocket counts until it is "
+                        "closed. A full upstream is not chosen; while all are full, requests wait (`queue_max`, "
+                        "`queue_timeout_ms`). 0 = no limit."),
                     choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(
                         "proxy_protocol", "off",
                         "Whether connections to the upstream begin with a PROXY protocol header, before TLS if there "
@@ -547,7 +561,8 @@ Table rule_table() {
           "A route. Rules are tried in the order of the file, and the first that matches takes the request; when none "
           "matches, DAO answers 404.",
       .repeated = true,
-      .missing = "no routes: there is nothing to serve"};
+      .missing = "no routes: there is nothing to serve",
+      .order_matters = true};
   rule.enter = [](void* object) -> void* {
     auto& draft = *static_cast<Draft*>(object);
     RuleDraft& added = draft.rules.emplace_back();
@@ -605,8 +620,19 @@ Table build() {
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
-  root.tables = {server_table(), proxy_table(),    dns_table(), telemetry_table(),
-                 admin_table(),  policies_table(), liminal,     routes};
+  Key include = texts<parse_include, &Draft::includes>(
+      Kind::text_or_list, "include", R"(a path such as "conf.d/*.toml")",
+      "Files that belong to this one, relative to its directory. `*`, `?` and `[...]` stand for parts of a name and "
+      "take "
+      "what there is, in order of name, without hidden files; any other name must be there. Included files may hold "
+      "all tables and include nothing themselves. Rules of this file come first, then those of the included files in "
+      "their order; a key that two files set is an error.");
+  include.fallback = std::vector<std::string_view>{};
+  include.max_items = kMaxItems;
+  include.example = R"(["conf.d/*.toml"])";
+  root.keys = {include};
+  root.tables = {server_table(),   proxy_table(), dns_table(), telemetry_table(), admin_table(), memory_table(),
+                 policies_table(), liminal,       routes};
   return root;
 }
 

@@ -87,7 +87,7 @@ void run_chain(benchmark::State& state, const std::string& filters) {
     benchmark::DoNotOptimize(exchange.answer());
     benchmark::DoNotOptimize(exchange.select());
     exchange.edit_request();
-    exchange.chosen(0, "192.0.2.1");
+    exchange.chosen(0, "a", "192.0.2.1");
     const auto sending = exchange.send_head(client.response, {}, {{}, true});
     benchmark::DoNotOptimize(&sending);
   }

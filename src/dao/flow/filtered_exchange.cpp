@@ -80,15 +80,11 @@ Selection FilteredExchange::select() {
   return selection;
 }
 
-void FilteredExchange::chosen(std::uint32_t upstream, std::string_view host) {
-  facts_.upstream = chain_.config.upstreams[upstream].name;
+void FilteredExchange::chosen(std::size_t position, std::string_view name, std::string_view host) {
+  facts_.upstream = name;
   facts_.upstream_host = host;
   response_bytes_ = 0;
-  if (chain_.sticky) {
-    for (std::size_t i = 0; i < chain_.rule.upstreams.size(); ++i) {
-      if (chain_.rule.upstreams[i].index == upstream) upstream_position_ = i;
-    }
-  }
+  if (chain_.sticky) upstream_position_ = position;
   if (chain_.request_fields.needs_upstream()) {
     chain_.request_fields.name_upstream(client_.request(), facts_, late_fields_);
   }

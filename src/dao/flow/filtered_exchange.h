@@ -47,8 +47,8 @@ class FilteredExchange final : public http::Exchange {
   Selection select();
   // 4. Edited for forwarding (http::prepare_request): path and fields for the upstream.
   void edit_request();
-  // 5. Each time that an upstream was chosen: its number in the configuration, and what Host calls it.
-  void chosen(std::uint32_t upstream, std::string_view host);
+  // 5. Each time that an upstream was chosen: its place among those of the rule, its name, and what Host calls it.
+  void chosen(std::size_t position, std::string_view name, std::string_view host);
   // 6. No upstream's answer will be sent, but one of DAO's own.
   void answers_itself();
 

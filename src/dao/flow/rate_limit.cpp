@@ -23,26 +23,25 @@ std::int64_t whole_seconds(Nanoseconds time) {
 }  // namespace
 
 RateLimiter::RateLimiter(const config::RateLimit& limit, unsigned ipv6_prefix, std::uint64_t seed)
-    : key_(limit.key),
-      header_(limit.header),
+    : limit_(limit),
       ipv6_prefix_(ipv6_prefix),
       seed_(seed),
-      announces_(limit.announce),
       policy_(limit.rps != 0 ? fmt::format("\"default\";q={};w=1", limit.rps)
                              : fmt::format("\"default\";q={};w=60", limit.rpm)),
       all_(rate_of(limit)) {
-  if (key_ != config::RateLimit::Key::route) by_key_ = std::make_unique<GcraTable>(rate_of(limit), limit.keys_max);
+  if (limit_.key != config::RateLimit::Key::route)
+    by_key_ = std::make_unique<GcraTable>(rate_of(limit), limit.keys_max);
 }
 
 std::uint64_t RateLimiter::key_of(const Facts& facts) const {
   using enum config::RateLimit::Key;
-  switch (key_) {
+  switch (limit_.key) {
     case route:
       break;
     case intent:
       return hash(facts.intent, seed_);
     case header: {
-      const http::Field* field = facts.request.find(header_);
+      const http::Field* field = facts.request.find(limit_.header);
       return hash(field == nullptr ? std::string_view{} : field->value, seed_);
     }
     case client: {

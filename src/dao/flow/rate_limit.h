@@ -20,18 +20,20 @@ class RateLimiter {
   RateLimiter(const config::RateLimit& limit, unsigned ipv6_prefix, std::uint64_t seed);
 
   Admission admit(const Facts& facts, Instant now);
-  [[nodiscard]] bool announces() const { return announces_; }
+  // It was made for the same.
+  [[nodiscard]] bool is_for(const config::RateLimit& limit, unsigned ipv6_prefix) const {
+    return limit == limit_ && ipv6_prefix == ipv6_prefix_;
+  }
+  [[nodiscard]] bool announces() const { return limit_.announce; }
   // RateLimit-Policy: "default";q=100;w=1 (draft-ietf-httpapi-ratelimit-headers-10)
   [[nodiscard]] std::string_view policy() const { return policy_; }
 
  private:
   [[nodiscard]] std::uint64_t key_of(const Facts& facts) const;
 
-  const config::RateLimit::Key key_;
-  const std::string header_;
+  const config::RateLimit limit_;
   const unsigned ipv6_prefix_;
   const std::uint64_t seed_;
-  const bool announces_;
   std::string policy_;
   GcraCell all_;
   std::unique_ptr<GcraTable> by_key_;  // null: Key::route

@@ -5,13 +5,25 @@
 
 namespace dao::flow {
 
-std::expected<std::shared_ptr<Shared>, std::string> Shared::make(const config::Config& config, std::uint64_t seed) {
+std::expected<std::shared_ptr<Shared>, std::string> Shared::make(const config::Config& config, std::uint64_t seed,
+                                                                 const Shared* before) {
   auto shared = std::make_shared<Shared>();
   for (const config::Rule& rule : config.rules) {
     const config::RateLimit& limit = rule.filters.rate_limit;
-    shared->rate_limiters.push_back(
-        limit.on() ? std::make_unique<RateLimiter>(limit, config.server.ipv6_client_prefix, hash(rule.name, seed))
-                   : nullptr);
+    std::shared_ptr<RateLimiter> limiter;
+    if (limit.on()) {
+      if (before != nullptr) {
+        const auto known = before->limiters_by_rule_.find(rule.name);
+        const bool same =
+            known != before->limiters_by_rule_.end() && known->second->is_for(limit, config.server.ipv6_client_prefix);
+        if (same) limiter = known->second;
+      }
+      if (!limiter) {
+        limiter = std::make_shared<RateLimiter>(limit, config.server.ipv6_client_prefix, hash(rule.name, seed));
+      }
+      shared->limiters_by_rule_.emplace(rule.name, limiter);
+    }
+    shared->rate_limiters.push_back(std::move(limiter));
     std::string secret;
     if (rule.sticky.on()) {
       auto read = sticky_secret(rule);

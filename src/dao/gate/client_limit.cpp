@@ -17,13 +17,6 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
 }
 
-std::unique_ptr<ClientLimit> make(std::size_t most, unsigned ipv6_prefix) {
-  if (most == 0) return nullptr;
-  std::random_device entropy;
-  const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-  return std::make_unique<ClientLimit>(most, ipv6_prefix, seed);
-}
-
 }  // namespace
 
 std::size_t ClientLimit::Hash::operator()(const Key& key) const {
@@ -62,7 +55,7 @@ bool ClientLimit::enter(const net::Peer& client) {
   Part& part = part_of(key);
   const std::lock_guard lock(part.mutex);
   std::size_t& held = part.connections[key];
-  if (held >= most_) return false;
+  if (held >= most()) return false;
   ++held;
   return true;
 }
@@ -84,11 +77,16 @@ std::size_t ClientLimit::clients() const {
   return count;
 }
 
-ClientLimits::ClientLimits(const config::Server& server)
-    : process(make(server.max_connections_per_client, server.ipv6_client_prefix)) {
-  for (const config::Listener& listener : server.listeners) {
-    listeners.push_back(make(listener.max_connections_per_client, server.ipv6_client_prefix));
+std::shared_ptr<ClientLimit> client_limit(std::size_t most, unsigned ipv6_prefix,
+                                          const std::shared_ptr<ClientLimit>& before) {
+  if (most == 0) return nullptr;
+  if (before && before->ipv6_prefix() == ipv6_prefix) {
+    before->set_most(most);
+    return before;
   }
+  std::random_device entropy;
+  const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
+  return std::make_shared<ClientLimit>(most, ipv6_prefix, seed);
 }
 
 const ClientLimit* ClientPlace::take(const net::Peer& client, ClientLimit* process, ClientLimit* listener) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,7 +27,10 @@ class ClientLimit {
   // False: the client has as many as it may. True must be paid back with leave(). The peer has an address.
   bool enter(const net::Peer& client);
   void leave(const net::Peer& client);
-  [[nodiscard]] std::size_t most() const { return most_; }
+  [[nodiscard]] std::size_t most() const { return most_.load(std::memory_order_relaxed); }
+  // From the next connection on.
+  void set_most(std::size_t most) { most_.store(most, std::memory_order_relaxed); }
+  [[nodiscard]] unsigned ipv6_prefix() const { return ipv6_prefix_; }
   // Addresses that hold connections now.
   [[nodiscard]] std::size_t clients() const;
 
@@ -48,19 +52,16 @@ class ClientLimit {
   [[nodiscard]] Key key_of(const net::Peer& client) const;
   Part& part_of(const Key& key);
 
-  const std::size_t most_;
+  std::atomic<std::size_t> most_;
   const unsigned ipv6_prefix_;
   const Hash hash_;
   std::vector<Part> parts_;
 };
 
-// Those of a process; null where there is no limit.
-struct ClientLimits {
-  explicit ClientLimits(const config::Server& server);
-
-  std::unique_ptr<ClientLimit> process;
-  std::vector<std::unique_ptr<ClientLimit>> listeners;  // by their numbers in Server::listeners
-};
+// What a configuration asks for: null without a limit. `before`: the limit until now, or null; it goes on with what it
+// has counted unless it counts otherwise now.
+[[nodiscard]] std::shared_ptr<ClientLimit> client_limit(std::size_t most, unsigned ipv6_prefix,
+                                                        const std::shared_ptr<ClientLimit>& before);
 
 // One connection's place in up to two limits, given back when it goes. One thread.
 class ClientPlace {

@@ -11,11 +11,14 @@
 
 namespace dao::gate {
 
-TlsListener::TlsListener(const config::Listener& listener)
-    : listener_(listener), tickets_(std::make_shared<TicketKeys>(listener.tls.session_timeout)) {}
+TlsListener::TlsListener(const config::Listener& listener, std::shared_ptr<TicketKeys> tickets)
+    : listener_(listener), tickets_(std::move(tickets)) {}
 
-std::expected<std::unique_ptr<TlsListener>, std::string> TlsListener::make(const config::Listener& listener) {
-  std::unique_ptr<TlsListener> made(new TlsListener(listener));
+std::expected<std::shared_ptr<TlsListener>, std::string> TlsListener::make(const config::Listener& listener,
+                                                                           const TlsListener* before) {
+  const bool goes_on = before != nullptr && before->listener_.tls.session_timeout == listener.tls.session_timeout;
+  auto tickets = goes_on ? before->tickets_ : std::make_shared<TicketKeys>(listener.tls.session_timeout);
+  std::shared_ptr<TlsListener> made(new TlsListener(listener, std::move(tickets)));
   made->read_ = made->seen_ = made->look_at_files();
   auto server = TlsServer::make(listener, made->tickets_);
   if (!server) return std::unexpected(server.error());
@@ -64,24 +67,18 @@ bool TlsListener::follow_files() {
   return true;
 }
 
-std::expected<void, std::string> TlsListeners::open(const std::vector<config::Listener>& listeners) {
-  bool any = false;
-  for (const config::Listener& listener : listeners) {
-    listeners_.emplace_back();
-    if (listener.tls.certificates.empty()) continue;
-    auto made = TlsListener::make(listener);
-    if (!made) return std::unexpected(made.error());
-    listeners_.back() = *std::move(made);
-    any = true;
+void TlsFollower::follow(std::vector<std::shared_ptr<TlsListener>> listeners) {
+  const bool any = !listeners.empty();
+  {
+    const std::lock_guard lock(mutex_);
+    listeners_ = std::move(listeners);
   }
-  if (any) {
-    const SignalsBlocked quiet;
-    thread_ = std::thread([this] { follow(); });
-  }
-  return {};
+  if (!any || thread_.joinable()) return;
+  const SignalsBlocked quiet;
+  thread_ = std::thread([this] { run(); });
 }
 
-TlsListeners::~TlsListeners() {
+TlsFollower::~TlsFollower() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -90,17 +87,20 @@ TlsListeners::~TlsListeners() {
   if (thread_.joinable()) thread_.join();
 }
 
-void TlsListeners::follow() {
+void TlsFollower::run() {
   constexpr Nanoseconds kInterval = std::chrono::milliseconds(100);
   constexpr int kShare = 100;  // of a CPU that looking may take: one part
   Nanoseconds wait = kInterval;
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, wait, [this] { return ending_; })) {
+    const auto listeners = listeners_;
+    lock.unlock();
     const Instant begin = std::chrono::steady_clock::now();
     bool read = false;
-    for (const auto& listener : listeners_) read = (listener && listener->follow_files()) || read;
+    for (const auto& listener : listeners) read = listener->follow_files() || read;
     const Nanoseconds took = std::chrono::steady_clock::now() - begin;
     wait = read ? kInterval : std::max(kInterval, kShare * took);
+    lock.lock();
   }
 }
 

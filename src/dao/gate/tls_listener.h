@@ -1,4 +1,5 @@
-// The TLS of the listeners of a process: read at the start, and read again when a file changes. Any thread.
+// The TLS of the listeners of a process: read when a configuration is loaded, and read again when a file changes. Any
+// thread.
 #pragma once
 
 #include <condition_variable>
@@ -16,8 +17,15 @@ namespace dao::gate {
 
 class TlsListener {
  public:
-  // `listener` outlives it. The error is a sentence for the operator.
-  static std::expected<std::unique_ptr<TlsListener>, std::string> make(const config::Listener& listener);
+  // `before`: what the listener had until now, or null: its clients can resume their sessions. The error is a sentence
+  // for the operator.
+  static std::expected<std::shared_ptr<TlsListener>, std::string> make(const config::Listener& listener,
+                                                                       const TlsListener* before = nullptr);
+  // It was made for the same.
+  [[nodiscard]] bool is_for(const config::Listener& listener) const {
+    return listener.name == listener_.name && listener.protocols == listener_.protocols &&
+           listener.tls == listener_.tls;
+  }
 
   // What a new connection is to use. Hold it until the handshake is over.
   [[nodiscard]] std::shared_ptr<const TlsServer> server() const {
@@ -31,11 +39,11 @@ class TlsListener {
   bool follow_files();
 
  private:
-  explicit TlsListener(const config::Listener& listener);
+  TlsListener(const config::Listener& listener, std::shared_ptr<TicketKeys> tickets);
   // What tells one state of the files from another.
   [[nodiscard]] std::string look_at_files() const;
 
-  const config::Listener& listener_;
+  const config::Listener listener_;
   std::shared_ptr<TicketKeys> tickets_;
   mutable std::mutex mutex_;  // held for a copy of the pointer
   std::shared_ptr<const TlsServer> server_;
@@ -43,26 +51,24 @@ class TlsListener {
   std::string seen_;  // at the last look
 };
 
-// All of them, with the thread that follows the files, ten times a second unless looking takes long.
-class TlsListeners {
+// The thread that follows the files, ten times a second unless looking takes long.
+class TlsFollower {
  public:
-  TlsListeners() = default;
-  ~TlsListeners();
-  TlsListeners(const TlsListeners&) = delete;
-  TlsListeners& operator=(const TlsListeners&) = delete;
+  TlsFollower() = default;
+  ~TlsFollower();
+  TlsFollower(const TlsFollower&) = delete;
+  TlsFollower& operator=(const TlsFollower&) = delete;
 
-  // `listeners` outlive it.
-  std::expected<void, std::string> open(const std::vector<config::Listener>& listeners);
-  // Null for a listener without TLS.
-  [[nodiscard]] const TlsListener* of(std::size_t listener) const { return listeners_[listener].get(); }
+  // These are followed from now on. One thread.
+  void follow(std::vector<std::shared_ptr<TlsListener>> listeners);
 
  private:
-  void follow();
-  std::vector<std::unique_ptr<TlsListener>> listeners_;
+  void run();
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::vector<std::shared_ptr<TlsListener>> listeners_;
   bool ending_ = false;
-  std::thread thread_;
+  std::thread thread_;  // none before there is something to follow
 };
 
 }  // namespace dao::gate

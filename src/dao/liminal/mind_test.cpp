@@ -93,9 +93,10 @@ TEST_F(MindTest, AProbeAndATrialBringItBack) {
   start(1);
   report(*one, 0, Outcome::refused);
   step();
-  ASSERT_EQ(mind->take_due_probes(now, 10).size(), 1U);
+  const std::vector<DueProbe> due = mind->take_due_probes(now, 10);
+  ASSERT_EQ(due.size(), 1U);
   EXPECT_TRUE(mind->take_due_probes(now, 10).empty()) << "one at a time";
-  mind->probed(0, ProbeOutcome::good, now);
+  mind->probed(due.front(), ProbeOutcome::good, now);
   EXPECT_EQ(admission->gate(0), Gate::trial);
   ASSERT_TRUE(admission->enter(0));
   report(*two, 0, Outcome::success);
@@ -114,11 +115,11 @@ TEST_F(MindTest, ProbesTakeTurns) {
   step();
   std::vector<int> probed(100);
   for (int round = 0; round < 10; ++round) {
-    const std::vector<std::uint32_t> due = mind->take_due_probes(now, 10);
+    const std::vector<DueProbe> due = mind->take_due_probes(now, 10);
     ASSERT_EQ(due.size(), 10U);
-    for (const std::uint32_t upstream : due) {
-      ++probed[upstream];
-      mind->probed(upstream, ProbeOutcome::refused, now);
+    for (const DueProbe& probe : due) {
+      ++probed[probe.upstream];
+      mind->probed(probe, ProbeOutcome::refused, now);
     }
   }
   EXPECT_EQ(probed, std::vector<int>(100, 1));

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "dao/base/clock.h"
@@ -61,6 +62,9 @@ class PresenceDetector {
     char sign = '.';
   };
 
+  // What one outcome adds to the history, by its sign; nothing for a sign that stands for the mean of several, or none.
+  [[nodiscard]] static std::optional<Entry> entry_of(char sign);
+
   // All that is worth keeping over a reload or a restart. Times are ages, so that it can leave the process.
   struct State {
     sense::Presence presence = sense::Presence::unknown;
@@ -73,6 +77,11 @@ class PresenceDetector {
   };
 
   PresenceDetector(const config::Presence& settings, const config::Probe& probe, Instant now, std::uint64_t seed);
+
+  // It was added while DAO runs: as new as one that comes back.
+  void joined(Instant now) { admitted_since_ = now; }
+  // Other settings from now on; what was heard stays.
+  void configure(const config::Presence& settings, const config::Probe& probe, Instant now);
 
   // About ten times a second. Afterwards the gate should be what gate() says, if set_gate() says that it changes.
   void step(const Heard& heard, Instant now);
@@ -117,6 +126,10 @@ class PresenceDetector {
  private:
   void remember(const Heard& heard);
   void remember(Entry entry);
+  // Begins the history anew where its newest entries are no chance by what the older ones were.
+  void notice_change();
+  // 0: the oldest.
+  [[nodiscard]] const Entry& entry(std::size_t index) const;
   void judge(Instant now);
   void enter(sense::Presence presence, std::string_view reason, Instant now);
   void put_away(sense::Presence presence, Mode mode, Cause cause, std::string_view reason, Instant now);
@@ -125,16 +138,20 @@ class PresenceDetector {
   void watch_trial(const Heard& heard, Instant now);
   void trial_failed(Instant now);
   void suspect(const Heard& heard, Instant now);
+  void probe_early(const Heard& heard, Instant now);
   void decide_gate() { gate_changes_ = true; }
   [[nodiscard]] Nanoseconds shortened(Nanoseconds wait);
+  [[nodiscard]] const Entry& newest() const { return entry(entries_ - 1); }
+  [[nodiscard]] bool nothing_good() const;
   [[nodiscard]] bool all_bad() const;
 
-  const config::Presence& settings_;
-  const config::Probe& probe_;
+  config::Presence settings_;
+  config::Probe probe_;
   Random random_;
   std::array<Entry, sense::PresenceFigures::kHistoryMax> history_{};
   std::size_t entries_ = 0;
   std::size_t next_entry_ = 0;
+  std::size_t alike_ = 0;  // of the newest, how many are all good, or all bad
 
   sense::Presence presence_ = sense::Presence::unknown;
   Mode mode_ = Mode::open;
@@ -151,6 +168,8 @@ class PresenceDetector {
   bool probing_ = false;
   std::uint32_t good_in_a_row_ = 0;
   std::uint32_t failed_in_a_row_ = 0;
+  std::uint32_t requests_failed_in_a_row_ = 0;
+  Instant probed_early_{};
   Nanoseconds probe_backoff_;
 
   // trials

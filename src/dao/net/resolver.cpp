@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -57,6 +58,7 @@ std::string joined(const std::vector<std::string>& parts) {
 }
 
 struct Watcher {
+  std::uint64_t id;
   std::uint16_t port;
   Resolver::Callback on_change;
 };
@@ -96,12 +98,23 @@ class Resolver::Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  void watch(std::string host, Watcher watcher) {
+  std::uint64_t watch(std::string host, std::uint16_t port, Resolver::Callback on_change) {
     // DNS ignores case (RFC 4343).
     for (char& c : host) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    std::uint64_t id = 0;
     {
       const std::lock_guard lock(mutex_);
-      arrivals_.emplace_back(std::move(host), std::move(watcher));
+      id = ++watches_;
+      arrivals_.emplace_back(std::move(host), Watcher{.id = id, .port = port, .on_change = std::move(on_change)});
+    }
+    wake();
+    return id;
+  }
+
+  void unwatch(std::uint64_t watch) {
+    {
+      const std::lock_guard lock(mutex_);
+      departures_.insert(watch);
     }
     wake();
   }
@@ -132,17 +145,31 @@ class Resolver::Worker {
   // False when the thread is to end.
   bool take_arrivals() {
     std::vector<std::pair<std::string, Watcher>> arrivals;
+    std::set<std::uint64_t> departures;
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return false;
       arrivals.swap(arrivals_);
+      departures.swap(departures_);
     }
+    std::erase_if(arrivals, [&](const auto& arrival) { return departures.contains(arrival.second.id); });
+    if (!departures.empty()) forget(departures);
     for (auto& [host, watcher] : arrivals) {
       Name& name = names_[host];
       name.watchers.push_back(std::move(watcher));
       if (name.resolved) tell(name.watchers.back(), name.known);
     }
     return true;
+  }
+
+  void forget(const std::set<std::uint64_t>& departures) {
+    for (auto entry = names_.begin(); entry != names_.end();) {
+      Name& name = entry->second;
+      std::erase_if(name.watchers, [&](const Watcher& watcher) { return departures.contains(watcher.id); });
+      const bool wanted = !name.watchers.empty();
+      if (!wanted && name.lookup) --lookups_;
+      entry = wanted ? std::next(entry) : names_.erase(entry);
+    }
   }
 
   void start_due() {
@@ -263,8 +290,10 @@ class Resolver::Worker {
   Random random_;
   const int wake_fd_;
 
-  std::mutex mutex_;  // guards the two below; the rest is the thread's own
+  std::mutex mutex_;  // guards what follows up to stopping_; the rest is the thread's own
+  std::uint64_t watches_ = 0;
   std::vector<std::pair<std::string, Watcher>> arrivals_;
+  std::set<std::uint64_t> departures_;
   bool stopping_ = false;
 
   std::map<std::string, Name> names_;
@@ -277,8 +306,12 @@ Resolver::Resolver(Settings settings) : worker_(std::make_unique<Worker>(std::mo
 
 Resolver::~Resolver() = default;
 
-void Resolver::watch(std::string host, std::uint16_t port, Callback on_change) {
-  worker_->watch(std::move(host), Watcher{.port = port, .on_change = std::move(on_change)});
+std::uint64_t Resolver::watch(std::string host, std::uint16_t port, Callback on_change) {
+  return worker_->watch(std::move(host), port, std::move(on_change));
+}
+
+void Resolver::unwatch(std::uint64_t watch) {
+  worker_->unwatch(watch);
 }
 
 void Resolver::stop() {

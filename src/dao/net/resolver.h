@@ -56,8 +56,11 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // Any thread. `host` is a name, not an IP literal. A name that is watched several times is looked up once.
-  void watch(std::string host, std::uint16_t port, Callback on_change);
+  // Any thread. `host` is a name, not an IP literal. A name that is watched several times is looked up once. What it
+  // returns is for unwatch().
+  std::uint64_t watch(std::string host, std::uint16_t port, Callback on_change);
+  // Any thread. A callback may still come soon after, none later; a name that nobody watches is no longer looked up.
+  void unwatch(std::uint64_t watch);
 
   // Calls off what is pending and joins the thread: no callback runs after it returns. Not from a callback.
   void stop();

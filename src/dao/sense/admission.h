@@ -6,7 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "dao/sense/slots.h"
 
 namespace dao::sense {
 
@@ -19,6 +20,17 @@ enum class Gate : std::uint8_t {
 class Admission {
  public:
   explicit Admission(std::size_t upstreams) : words_(upstreams), rows_(upstreams) {}
+
+  // One thread, as Slots::grow.
+  void grow(std::size_t upstreams) {
+    words_.grow(upstreams);
+    rows_.grow(upstreams);
+  }
+  // As if nothing had been heard of it: the number is to be another upstream's.
+  void forget(std::size_t upstream) {
+    words_[upstream].store(0, std::memory_order_relaxed);
+    rows_[upstream].store(0, std::memory_order_relaxed);
+  }
 
   // A request may be sent there now. Of an upstream on trial: there is a token left; take_trial() gets it.
   [[nodiscard]] bool admits(std::size_t upstream) const {
@@ -87,8 +99,8 @@ class Admission {
   static constexpr std::uint32_t kGateMask = 3;
   static constexpr std::uint32_t kDrained = 4;
   static constexpr unsigned kTokenShift = 16;
-  std::vector<std::atomic<std::uint32_t>> words_;  // 0: open and not drained
-  std::vector<std::atomic<std::uint32_t>> rows_;   // failures in a row
+  Slots<std::atomic<std::uint32_t>> words_;  // 0: open and not drained
+  Slots<std::atomic<std::uint32_t>> rows_;   // failures in a row
 };
 
 }  // namespace dao::sense

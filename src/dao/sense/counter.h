@@ -8,12 +8,13 @@
 
 namespace dao::sense {
 
-// Only ever grows.
+// Only ever grows, unless it begins anew for another use.
 class Counter {
  public:
   void add(std::uint64_t amount = 1) {
     value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
+  void clear() { value_.store(0, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -28,6 +29,7 @@ class Gauge {
   }
   void subtract(std::int64_t amount = 1) { add(-amount); }
   void set(std::int64_t value) { value_.store(value, std::memory_order_relaxed); }
+  void clear() { set(0); }
   [[nodiscard]] std::int64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -45,25 +45,52 @@ void show_traffic(const UpstreamView& seen, UpstreamView& into) {
 
 }  // namespace
 
-Fold::Fold(std::vector<const Shard*> shards, std::vector<std::vector<std::uint32_t>> upstreams_of_routes,
-           const InFlight& in_flight)
-    : shards_(std::move(shards)),
-      in_flight_(in_flight),
-      upstreams_(in_flight.size()),
-      routes_(upstreams_of_routes.size()),
-      average_in_flight_(in_flight.size()),
-      awake_(in_flight.size()),
-      busy_(in_flight.size()),
-      changed_(in_flight.size(), Instant::min()) {
+Fold::Fold(std::vector<const Shard*> shards, const std::vector<Members>& routes, const InFlight& in_flight)
+    : shards_(std::move(shards)), in_flight_(in_flight) {
   for (const Shard* shard : shards_) read_to_.push_back(shard->samples().head());
-  for (std::size_t i = 0; i < routes_.size(); ++i) {
-    routes_[i].upstreams = std::move(upstreams_of_routes[i]);
-    routes_[i].before = count_requests(i);
-    for (const std::uint32_t upstream : routes_[i].upstreams) {
-      upstreams_[upstream].routes.push_back(static_cast<std::uint32_t>(i));
+  reconfigure(routes);
+}
+
+void Fold::reconfigure(const std::vector<Members>& routes) {
+  // What is still in the rings belongs to those that have the numbers until now.
+  if (second_ >= 0) {
+    read_samples();
+    count_touched();
+  }
+  upstreams_.resize(std::max(upstreams_.size(), in_flight_.size()));
+  average_in_flight_.resize(upstreams_.size());
+  awake_.resize(upstreams_.size());
+  busy_.resize(upstreams_.size());
+  changed_.assign(upstreams_.size(), second_ < 0 ? Instant::min() : before_);  // in whatever View is filled next
+  std::vector<bool> has_route(routes_.size());
+  std::vector<bool> has_upstream(upstreams_.size());
+  for (Upstream& upstream : upstreams_) upstream.routes.clear();
+  for (const Members& members : routes) {
+    if (members.route >= routes_.size()) {
+      routes_.resize(members.route + 1);
+      has_route.resize(routes_.size());
+    }
+    has_route[members.route] = true;
+    routes_[members.route].upstreams = members.upstreams;
+    for (const std::uint32_t upstream : members.upstreams) {
+      has_upstream[upstream] = true;
+      upstreams_[upstream].routes.push_back(members.route);
     }
   }
-  for (std::size_t i = 0; i < upstreams_.size(); ++i) upstreams_[i].before = count_attempts(i);
+  for (std::size_t i = 0; i < routes_.size(); ++i) {
+    Route& route = routes_[i];
+    if (!has_route[i] && route.exists) route = {};
+    if (has_route[i] && !route.exists) route.before = count_requests(i);
+    route.exists = has_route[i];
+  }
+  for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    Upstream& upstream = upstreams_[i];
+    if (!has_upstream[i] && upstream.exists) upstream = {};
+    awake_[i] = upstream.window ? 1 : 0;
+    if (!has_upstream[i] || !upstream.exists) average_in_flight_[i] = 0;
+    if (has_upstream[i] && !upstream.exists) upstream.before = count_attempts(i);
+    upstream.exists = has_upstream[i];
+  }
 }
 
 Fold::Counted Fold::count_attempts(std::size_t upstream) const {
@@ -178,7 +205,7 @@ void Fold::read_samples() {
 
 template <class Member>
 void Fold::touch(Member& member, std::vector<std::uint32_t>& touched, std::uint32_t number) {
-  if (member.touched) return;
+  if (member.touched || !member.exists) return;
   member.touched = true;
   touched.push_back(number);
   if (!member.window) member.window = std::make_unique<Window>(second_);
@@ -186,6 +213,7 @@ void Fold::touch(Member& member, std::vector<std::uint32_t>& touched, std::uint3
 
 void Fold::take(const Sample& sample) {
   const auto add = [&sample, this](auto& members, std::vector<std::uint32_t>& touched) {
+    if (sample.number >= members.size() || !members[sample.number].exists) return;  // gone meanwhile, or not here yet
     auto& member = members[sample.number];
     touch(member, touched, sample.number);
     if (sample.bucket != Sample::kNoBucket) member.window->add_duration(sample.bucket);
@@ -225,6 +253,7 @@ void Fold::average_in_flight(double seconds) {
   constexpr double kNothing = 0.01;
   const double keep = second_ == 0 && seconds <= 0 ? 0 : std::exp(-seconds / kMemorySeconds);
   for (std::size_t i = 0; i < average_in_flight_.size(); ++i) {
+    if (!upstreams_[i].exists) continue;
     const auto now = static_cast<double>(in_flight_.count(i));
     double& average = average_in_flight_[i];
     average = now + keep * (average - now);
@@ -257,6 +286,19 @@ void Fold::learn(Route& route) {
   if (!medians.empty()) route.latency_ms.learn(lower_median(std::move(medians)));
   route.in_flight.learn(lower_median(std::move(waiting)));
   route.error_rate.learn(lower_median(std::move(errors)));
+}
+
+RouteLearned Fold::save_learned(std::size_t route) const {
+  const Route& from = routes_[route];
+  return {
+      .latency_ms = from.latency_ms.save(), .in_flight = from.in_flight.save(), .error_rate = from.error_rate.save()};
+}
+
+void Fold::restore_learned(std::size_t route, const RouteLearned& learned, double weight) {
+  Route& into = routes_[route];
+  into.latency_ms.restore(learned.latency_ms, weight);
+  into.in_flight.restore(learned.in_flight, weight);
+  into.error_rate.restore(learned.error_rate, weight);
 }
 
 const RouteView* Fold::busiest_route(const Upstream& upstream, const View& view) const {

@@ -16,12 +16,27 @@
 
 namespace dao::sense {
 
+// What a route has learned of itself, to be kept over a restart.
+struct RouteLearned {
+  Typical::State latency_ms;
+  Typical::State in_flight;
+  Typical::State error_rate;
+};
+
 class Fold {
  public:
-  // For each route the numbers of its upstreams. What the shards have counted before now is in no window. All shards
-  // are made for so many routes and for the upstreams of `in_flight`; they and it outlive the fold.
-  Fold(std::vector<const Shard*> shards, std::vector<std::vector<std::uint32_t>> upstreams_of_routes,
-       const InFlight& in_flight);
+  // A route and the upstreams it has, by their numbers.
+  struct Members {
+    std::uint32_t route = 0;
+    std::vector<std::uint32_t> upstreams;
+  };
+  // What the shards have counted before now is in no window. All numbers are known to the shards and to `in_flight`,
+  // which outlive the fold.
+  Fold(std::vector<const Shard*> shards, const std::vector<Members>& routes, const InFlight& in_flight);
+
+  // These are the routes and upstreams from now on. What is known of those that stay is kept; whoever has a number
+  // that was nobody's begins with nothing, also if it was another's once. The shards know the new numbers already.
+  void reconfigure(const std::vector<Members>& routes);
 
   // Reads all shards and fills `into`, but for what others decide (presence, level). Time begins with the first step.
   // `into` is new, or one that this fold filled before: then only what has changed since is written.
@@ -29,12 +44,17 @@ class Fold {
   // The upstreams of which samples came in the last step.
   [[nodiscard]] const std::vector<std::uint32_t>& heard_of() const { return heard_of_; }
 
+  [[nodiscard]] RouteLearned save_learned(std::size_t route) const;
+  // See Typical::restore().
+  void restore_learned(std::size_t route, const RouteLearned& learned, double weight);
+
  private:
   struct Counted {
     std::uint64_t requests = 0;
     std::uint64_t failures = 0;
   };
   struct Upstream {
+    bool exists = false;
     std::unique_ptr<Window> window;  // null: nothing in the last 60 seconds
     Counted before;                  // in the shards, when they were last read
     bool touched = false;            // in this step
@@ -42,6 +62,7 @@ class Fold {
     std::vector<std::uint32_t> routes;
   };
   struct Route {
+    bool exists = false;
     std::unique_ptr<Window> window;
     Counted before;
     bool touched = false;

@@ -23,7 +23,7 @@ void fold_step(benchmark::State& state) {
   std::vector<std::uint32_t> all;
   for (std::uint32_t i = 0; i < upstreams; ++i) all.push_back(i);
   const InFlight in_flight{upstreams};
-  Fold fold{readable, {all}, in_flight};
+  Fold fold{readable, {{.route = 0, .upstreams = all}}, in_flight};
   Random random{1};
   Instant now{};
   View view;

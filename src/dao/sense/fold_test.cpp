@@ -27,7 +27,9 @@ class FoldTest : public testing::Test {
   void restart() {
     std::vector<const Shard*> shards;
     for (const auto& shard : shards_) shards.push_back(shard.get());
-    fold_ = std::make_unique<Fold>(shards, std::vector<std::vector<std::uint32_t>>{{0, 1}, {1, 2, 3}}, in_flight_);
+    fold_ = std::make_unique<Fold>(
+        shards, std::vector<Fold::Members>{{.route = 0, .upstreams = {0, 1}}, {.route = 1, .upstreams = {1, 2, 3}}},
+        in_flight_);
   }
   void attempt(std::uint32_t upstream, double ms, std::uint16_t status = 200, ErrorKind error = ErrorKind::none) {
     next_shard().record(FinishedAttempt{

@@ -68,6 +68,10 @@ class Histogram {
     for (std::size_t i = 0; i < kBuckets; ++i) buckets_[i].add(other.buckets_[i].value());
     sum_.add(other.sum_.value());
   }
+  void clear() {
+    for (Counter& bucket : buckets_) bucket.clear();
+    sum_.clear();
+  }
 
   // How many fell into one bucket alone (not cumulative).
   [[nodiscard]] std::uint64_t in_bucket(std::size_t index) const { return buckets_[index].value(); }

@@ -92,6 +92,37 @@ TEST(TypicalTest, KeepsZero) {
   EXPECT_EQ(typical.value(), 0);
 }
 
+TEST(TypicalTest, GoesOnWhereItWasSaved) {
+  Typical typical{0.001};
+  for (int second = 0; second < 1000; ++second) typical.learn(10);
+  Typical restored{0.001};
+  restored.restore(typical.save(), 1);
+  EXPECT_NEAR(restored.value(), 10, 1e-9);
+  for (int second = 0; second < 60; ++second) restored.learn(100);
+  EXPECT_LT(restored.value(), 13) << "as if there had been no restart";
+}
+
+TEST(TypicalTest, WhatIsBelievedLessIsOverruledSooner) {
+  const auto after_a_minute = [](std::uint64_t told, double weight) {
+    Typical typical{0.001};
+    typical.restore({.value = 10, .told = told}, weight);
+    for (int second = 0; second < 60; ++second) typical.learn(100);
+    return typical.value();
+  };
+  EXPECT_LT(after_a_minute(600, 0.5), 20);
+  EXPECT_GT(after_a_minute(600, 0.05), 40);
+  EXPECT_GT(after_a_minute(30, 0.5), 60);
+  EXPECT_NEAR(after_a_minute(600, 0.001), 100, 1e-6) << "less than a second of it is nothing";
+  EXPECT_NEAR(after_a_minute(0, 1), 100, 1e-6);
+}
+
+TEST(TypicalTest, WhatWasSeenIsNotReplaced) {
+  Typical typical{0.001};
+  typical.learn(100);
+  typical.restore({.value = 10, .told = 600}, 1);
+  EXPECT_NEAR(typical.value(), 100, 1e-9);
+}
+
 TEST(LowerMedian, HoldsWhileHalfGoesWrong) {
   EXPECT_EQ(lower_median({}), 0);
   EXPECT_EQ(lower_median({5}), 5);

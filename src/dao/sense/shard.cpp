@@ -8,6 +8,11 @@ void add_each(std::array<Counter, N>& to, const std::array<Counter, N>& from) {
   for (std::size_t i = 0; i < N; ++i) to[i].add(from[i].value());
 }
 
+template <std::size_t N>
+void clear_each(std::array<Counter, N>& counters) {
+  for (Counter& counter : counters) counter.clear();
+}
+
 }  // namespace
 
 void RouteCounters::add(const RouteCounters& other) {
@@ -20,6 +25,28 @@ void RouteCounters::add(const RouteCounters& other) {
   denied.add(other.denied.value());
   sticky_unknown.add(other.sticky_unknown.value());
   fail_open.add(other.fail_open.value());
+  queue_waiting.add(other.queue_waiting.value());
+  queued.add(other.queued.value());
+  queue_timeouts.add(other.queue_timeouts.value());
+  queue_overflows.add(other.queue_overflows.value());
+  queue_time.add(other.queue_time);
+}
+
+void RouteCounters::clear() {
+  clear_each(requests);
+  request_bytes.clear();
+  response_bytes.clear();
+  duration.clear();
+  clear_each(grpc_calls);
+  rate_limited.clear();
+  denied.clear();
+  sticky_unknown.clear();
+  fail_open.clear();
+  queue_waiting.clear();
+  queued.clear();
+  queue_timeouts.clear();
+  queue_overflows.clear();
+  queue_time.clear();
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {
@@ -34,6 +61,20 @@ void UpstreamCounters::add(const UpstreamCounters& other) {
   connections_active.add(other.connections_active.value());
   response_head.add(other.response_head);
   add_each(outcomes, other.outcomes);
+}
+
+void UpstreamCounters::clear() {
+  reused.clear();
+  clear_each(responses);
+  failures.clear();
+  clear_each(errors);
+  clear_each(retries);
+  connects.clear();
+  connect_failures.clear();
+  connections_idle.clear();
+  connections_active.clear();
+  response_head.clear();
+  clear_each(outcomes);
 }
 
 void WorkerCounters::add(const WorkerCounters& other) {

@@ -2,14 +2,14 @@
 // read it at any time from other threads (counter.h says what they see). Nothing here allocates, locks or fails after
 // construction. Each group has its own cache lines.
 //
-// Routes and upstreams are numbered by the caller, in the order of the configuration the shard was made for.
+// Routes and upstreams are numbered by the caller, who may add numbers while the shard is in use, and give one to
+// another route or upstream after clearing it.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "dao/base/error.h"
 #include "dao/sense/counter.h"
@@ -17,6 +17,7 @@
 #include "dao/sense/log_histogram.h"
 #include "dao/sense/outcomes.h"
 #include "dao/sense/sample_ring.h"
+#include "dao/sense/slots.h"
 
 namespace dao::sense {
 
@@ -75,19 +76,26 @@ struct FinishedAttempt {
   std::uint64_t head_ns = 0;  // from sending to the final response head; counted only if there is a status
 };
 
-// add() sums the same group over workers, into one that nobody else writes.
+// add() sums the same group over workers, into one that nobody else writes. clear(): as it was in the beginning; the
+// owner's thread.
 struct alignas(64) RouteCounters {
   std::array<Counter, kStatusClasses> requests;
   Counter request_bytes;
   Counter response_bytes;
   Histogram duration;
   std::array<Counter, kGrpcStatuses> grpc_calls;
-  Counter rate_limited;    // requests
-  Counter denied;          // by client address
-  Counter sticky_unknown;  // cookies that name no upstream of the route
-  Counter fail_open;       // requests sent to an upstream that was not admitted, for none was
+  Counter rate_limited;     // requests
+  Counter denied;           // by client address
+  Counter sticky_unknown;   // cookies that name no upstream of the route
+  Counter fail_open;        // requests sent to an upstream that was not admitted, for none was
+  Gauge queue_waiting;      // requests that wait for room at an upstream, now
+  Counter queued;           // that had to wait
+  Counter queue_timeouts;   // of these, in vain
+  Counter queue_overflows;  // that could not even wait
+  Histogram queue_time;     // of those that waited, whatever came of it
 
   void add(const RouteCounters& other);
+  void clear();
 };
 
 struct alignas(64) UpstreamCounters {
@@ -104,6 +112,7 @@ struct alignas(64) UpstreamCounters {
   OutcomeCounters outcomes;  // for presence; outcomes.h
 
   void add(const UpstreamCounters& other);
+  void clear();
 };
 
 // What belongs to no route and no upstream.
@@ -134,11 +143,17 @@ struct alignas(64) WorkerCounters {
 
 class Shard {
  public:
-  Shard(std::size_t routes, std::size_t upstreams) : routes_(routes + 1), upstreams_(upstreams) {}
+  Shard(std::size_t routes, std::size_t upstreams) : routes_(routes), upstreams_(upstreams) {}
+
+  // One thread, as Slots::grow; not necessarily the owner's.
+  void grow(std::size_t routes, std::size_t upstreams) {
+    routes_.grow(routes);
+    upstreams_.grow(upstreams);
+  }
 
   // A handful of plain additions, and a word for the mind; see shard_bench.cpp.
   void record(const FinishedRequest& request) {
-    RouteCounters& route = routes_[request.route == kNoRoute ? routes_.size() - 1 : request.route];
+    RouteCounters& route = request.route == kNoRoute ? unrouted_ : routes_[request.route];
     route.requests[status_class(request.status)].add();
     route.request_bytes.add(request.request_bytes);
     route.response_bytes.add(request.response_bytes);
@@ -166,6 +181,12 @@ class Shard {
     if (error.origin == Origin::client) worker_.client_errors[kind].add();
     if (error.origin == Origin::us) worker_.rejected[kind].add();
   }
+  // The owner's thread: the number may be another's from now on.
+  void forget_route(std::size_t route) {
+    gone_.add(routes_[route]);
+    routes_[route].clear();
+  }
+  void forget_upstream(std::size_t upstream) { upstreams_[upstream].clear(); }
   void record_fail_open(std::uint32_t route) { routes_[route].fail_open.add(); }
   void record_retry(std::uint32_t upstream, RetryReason reason) {
     upstreams_[upstream].retries[static_cast<std::size_t>(reason)].add();
@@ -175,16 +196,21 @@ class Shard {
   [[nodiscard]] const WorkerCounters& worker() const { return worker_; }
   [[nodiscard]] RouteCounters& route(std::size_t index) { return routes_[index]; }
   [[nodiscard]] UpstreamCounters& upstream(std::size_t index) { return upstreams_[index]; }
-  [[nodiscard]] std::span<const UpstreamCounters> upstreams() const { return upstreams_; }
-  // One per route, then one for requests without a route.
-  [[nodiscard]] std::span<const RouteCounters> routes() const { return routes_; }
+  [[nodiscard]] std::span<const UpstreamCounters> upstreams() const { return upstreams_.all(); }
+  [[nodiscard]] std::span<const RouteCounters> routes() const { return routes_.all(); }
+  // Requests without a route.
+  [[nodiscard]] const RouteCounters& unrouted() const { return unrouted_; }
+  // The sum of the routes that are no more.
+  [[nodiscard]] const RouteCounters& gone() const { return gone_; }
   // One for each recorded attempt, and for each request with a route.
   [[nodiscard]] const SampleRing& samples() const { return samples_; }
 
  private:
   WorkerCounters worker_;
-  std::vector<RouteCounters> routes_;
-  std::vector<UpstreamCounters> upstreams_;
+  RouteCounters unrouted_;
+  RouteCounters gone_;
+  Slots<RouteCounters> routes_;
+  Slots<UpstreamCounters> upstreams_;
   SampleRing samples_;
 };
 

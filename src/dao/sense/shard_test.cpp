@@ -51,8 +51,45 @@ TEST(ShardTest, ARequestCountsOnItsRoute) {
 TEST(ShardTest, ARequestWithoutRouteHasItsOwnSlot) {
   Shard shard{2, 0};
   shard.record(FinishedRequest{.status = 404});
-  ASSERT_EQ(shard.routes().size(), 3U);
-  EXPECT_EQ(shard.routes()[2].requests[4].value(), 1U);
+  ASSERT_EQ(shard.routes().size(), 2U);
+  EXPECT_EQ(shard.unrouted().requests[4].value(), 1U);
+}
+
+TEST(ShardTest, NumbersAreAddedWithoutTouchingThoseThatAreThere) {
+  Shard shard{1, 1};
+  shard.record(FinishedRequest{.route = 0, .status = 200});
+  const UpstreamCounters* upstream = &shard.upstream(0);
+  const RouteCounters* route = &shard.route(0);
+  shard.grow(10'000, 50'000);
+  EXPECT_EQ(&shard.upstream(0), upstream);
+  EXPECT_EQ(&shard.route(0), route);
+  EXPECT_EQ(shard.routes()[0].requests[2].value(), 1U);
+  ASSERT_EQ(shard.upstreams().size(), 50'000U);
+  shard.record(FinishedAttempt{.upstream = 49'999, .status = 200, .head_ns = 1});
+  EXPECT_EQ(shard.upstreams()[49'999].responses[2].value(), 1U);
+}
+
+TEST(ShardTest, ANumberBeginsAnewForAnotherOwner) {
+  Shard shard{2, 2};
+  shard.record(FinishedRequest{.route = 1, .status = 200, .response_bytes = 7, .duration_ns = 5});
+  shard.record(FinishedAttempt{.upstream = 1, .status = 502, .error = ErrorKind::refused, .head_ns = 5});
+  shard.record_retry(1, RetryReason::connect_failure);
+  shard.upstream(1).outcomes[0].add();
+  shard.upstream(1).connections_idle.add(3);
+  shard.forget_route(1);
+  shard.forget_upstream(1);
+  EXPECT_EQ(shard.routes()[1].requests[2].value(), 0U);
+  EXPECT_EQ(shard.routes()[1].duration.in_bucket(0), 0U);
+  EXPECT_EQ(shard.gone().requests[2].value(), 1U);
+  EXPECT_EQ(shard.gone().response_bytes.value(), 7U);
+  const UpstreamCounters& upstream = shard.upstreams()[1];
+  EXPECT_EQ(upstream.responses[5].value(), 0U);
+  EXPECT_EQ(upstream.failures.value(), 0U);
+  EXPECT_EQ(upstream.errors[index_of(ErrorKind::refused)].value(), 0U);
+  EXPECT_EQ(upstream.retries[0].value(), 0U);
+  EXPECT_EQ(upstream.outcomes[0].value(), 0U);
+  EXPECT_EQ(upstream.connections_idle.value(), 0);
+  EXPECT_EQ(upstream.response_head.sum_nanoseconds(), 0U);
 }
 
 TEST(ShardTest, AnAttemptCountsOnItsUpstream) {

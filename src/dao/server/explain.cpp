@@ -18,13 +18,16 @@ std::string name_as_value(std::string_view name) {
 }  // namespace
 
 ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& question) {
-  Route& route = worker.routes[question.route];
+  WorkerGeneration& generation = *worker.current;
+  const auto rule = std::ranges::find(generation.config.rules, question.rule, &config::Rule::name);
+  if (rule == generation.config.rules.end()) return {};
+  Route& route = generation.routes[static_cast<std::size_t>(rule - generation.config.rules.begin())];
   align::Choosing choosing{.candidates = route.candidates,
                            .in_flight = worker.in_flight,
                            .admission = worker.admission,
-                           .signals = worker.signals,
+                           .signals = worker.signals.all(),
                            .view = *worker.view,
-                           .route = question.route,
+                           .route = route.number,
                            .now = worker.loop.now(),
                            .random = worker.random,
                            .intent = question.intent,
@@ -38,16 +41,21 @@ ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& questio
     choosing.only_near = false;
     route.policy->explain(choosing, answer.candidates);
   }
-  if (nobody()) {
+  answer.waits = nobody() && choosing.waits_for_room();
+  if (nobody() && !answer.waits) {
     choosing.fail_open = answer.fail_open = true;
     route.policy->explain(choosing, answer.candidates);
+    answer.waits = nobody() && choosing.waits_for_room();
   }
-  for (const align::Candidate& candidate : route.candidates) answer.weights.push_back(candidate.weight);
+  for (const align::Candidate& candidate : route.candidates) {
+    answer.names.push_back(worker.seats[candidate.upstream]->name);
+    answer.weights.push_back(candidate.weight);
+    answer.limits.push_back(candidate.max_in_flight);
+  }
   return answer;
 }
 
-std::unique_ptr<ExplainHeader> ExplainHeader::asked_by(const WorkerState& worker, http::Exchange& exchange) {
-  const config::Admin& admin = worker.config->admin;
+std::unique_ptr<ExplainHeader> ExplainHeader::asked_by(const config::Admin& admin, http::Exchange& exchange) {
   if (!admin.explain_header || !admin.explain_trusted.contain(exchange.peer().bytes())) return nullptr;
   bool asked = false;
   for (http::Field& field : exchange.request().fields) {
@@ -59,14 +67,12 @@ std::unique_ptr<ExplainHeader> ExplainHeader::asked_by(const WorkerState& worker
 }
 
 void ExplainHeader::before(const align::Policy& policy, const align::Choosing& choosing) {
-  route_ = choosing.route;
   fail_open_ = choosing.fail_open;
   policy.explain(choosing, terms_);
 }
 
-void ExplainHeader::chose(const config::Config& config, std::size_t index) {
-  const config::Rule& rule = config.rules[route_];
-  const auto name = [&](std::size_t i) { return name_as_value(config.upstreams[terms_[i].upstream].name); };
+void ExplainHeader::chose(const WorkerState& worker, const config::Rule& rule, std::size_t index) {
+  const auto name = [&](std::size_t i) { return name_as_value(worker.seats[terms_[i].upstream]->name); };
   text_ = fmt::format("chosen={} attempt={} route={} policy={}", name(index), ++attempts_, name_as_value(rule.name),
                       name_as_value(rule.policy.name));
   if (fail_open_) text_ += " fail_open=1";

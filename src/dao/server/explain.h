@@ -17,18 +17,21 @@ namespace dao::server {
 
 // Of which choice one wants to know.
 struct ExplainQuestion {
-  std::uint32_t route = 0;
+  std::string rule;          // its name
   std::uint64_t intent = 0;  // as in align::Choosing
   std::uint64_t key = 0;
 };
 
 struct ExplainAnswer {
   bool fail_open = false;                    // nobody is admitted, so those are asked that are not
-  std::vector<align::Explained> candidates;  // in the order of the route
+  bool waits = false;                        // nobody is chosen, for all are full: the request waits
+  std::vector<align::Explained> candidates;  // in the order of the route; none: it has no such rule
+  std::vector<std::string> names;            // of the candidates
   std::vector<std::uint32_t> weights;        // of the candidates
+  std::vector<std::uint32_t> limits;         // max_in_flight of the candidates; 0: none
 };
 
-// What the route's policy would choose for the next request, with every term. Changes nothing.
+// What the rule's policy would choose for the next request, with every term. Changes nothing.
 ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& question);
 
 // The terms of the choices of one request, for its client.
@@ -40,19 +43,18 @@ class ExplainHeader {
 
   // Null, and nothing done, unless the configuration allows it, the client is trusted, and it asks. The field of the
   // request is taken out.
-  static std::unique_ptr<ExplainHeader> asked_by(const WorkerState& worker, http::Exchange& exchange);
+  static std::unique_ptr<ExplainHeader> asked_by(const config::Admin& admin, http::Exchange& exchange);
 
   // Right before a choice is made, and again if it is made anew with `fail_open`.
   void before(const align::Policy& policy, const align::Choosing& choosing);
-  // What was chosen: an index into the candidates.
-  void chose(const config::Config& config, std::size_t index);
+  // What was chosen for a request of the rule: an index into the candidates.
+  void chose(const WorkerState& worker, const config::Rule& rule, std::size_t index);
   // The value of the field: `chosen=a attempt=1 route=r policy=p; upstream=a score=...; upstream=b ...`. Empty before
   // the first choice.
   [[nodiscard]] const std::string& text() const { return text_; }
 
  private:
   std::vector<align::Explained> terms_;
-  std::uint32_t route_ = 0;
   unsigned attempts_ = 0;
   bool fail_open_ = false;
   std::string text_;

@@ -30,8 +30,8 @@ rt::Task<Result<>> answer(http::Exchange& exchange, http::ResponseHead& response
   co_return sent;
 }
 
-rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
-                                     const Error& error, std::string_view explanation) {
+rt::Task<ErrorAnswered> answer_error(WorkerState& worker, const config::Server& server, http::Exchange& exchange,
+                                     http::ResponseHead& response, const Error& error, std::string_view explanation) {
   const ErrorAnswer what = answer_for(error);
   if (exchange.head_sent()) {
     exchange.abort();
@@ -46,8 +46,8 @@ rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchan
   if (error.origin == Origin::client) exchange.close_after();
 
   response.clear();
-  std::string proxy_status = fmt::format("{}; error={}", worker.config->server.via, what.proxy_status);
-  if (worker.config->server.proxy_status_details && !error.detail.empty()) {
+  std::string proxy_status = fmt::format("{}; error={}", server.via, what.proxy_status);
+  if (server.proxy_status_details && !error.detail.empty()) {
     std::string detail{error.detail};
     std::erase(detail, '"');
     std::erase(detail, '\\');

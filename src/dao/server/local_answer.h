@@ -18,10 +18,11 @@ struct ErrorAnswered {
 };
 
 // Tells the client of the error, if there is still somebody and something to tell: nothing is sent when the client is
-// gone, and an answer that has already begun is aborted. `response`: a head to use, cleared here. `explanation`: the
-// value of x-dao-explain; empty: none.
-rt::Task<ErrorAnswered> answer_error(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response,
-                                     const Error& error, std::string_view explanation = {});
+// gone, and an answer that has already begun is aborted. `server`: of the request's configuration. `response`: a head
+// to use, cleared here. `explanation`: the value of x-dao-explain; empty: none.
+rt::Task<ErrorAnswered> answer_error(WorkerState& worker, const config::Server& server, http::Exchange& exchange,
+                                     http::ResponseHead& response, const Error& error,
+                                     std::string_view explanation = {});
 
 // A TRACE or OPTIONS whose Max-Forwards ends here (RFC 9110 sections 9.3.7 and 9.3.8).
 rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& exchange, http::ResponseHead& response);

@@ -10,6 +10,7 @@
 #include "dao/net/proxy_protocol.h"
 #include "dao/net/socket_stream.h"
 #include "dao/rt/event.h"
+#include "dao/server/upstream_seat.h"
 
 namespace dao::server {
 
@@ -38,13 +39,7 @@ ProbeOutcome outcome_of(const Error& error) {
 }
 
 std::string host_of(const config::Upstream& upstream) {
-  if (!upstream.probe.host.empty()) return upstream.probe.host;
-  const config::Url& url = upstream.url;
-  if (url.host.empty()) return "localhost";
-  std::string host = url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]";
-  const std::uint16_t usual = url.scheme == config::Scheme::https ? 443 : 80;
-  if (url.port != 0 && url.port != usual) host += ":" + std::to_string(url.port);
-  return host;
+  return upstream.probe.host.empty() ? host_field_of(upstream.url) : upstream.probe.host;
 }
 
 // Until the connection stands, or fails.
@@ -66,53 +61,68 @@ rt::Task<ProbeOutcome> wait_for_connection(rt::Loop& loop, net::SocketStream& st
 
 }  // namespace
 
-Prober::Prober(rt::EpollLoop& loop, liminal::Mind& mind, std::shared_ptr<const config::Config> config,
-               const UpstreamTlsContexts& tls, rt::Cancel& end)
-    : loop_(loop), mind_(mind), config_(std::move(config)), end_(end), addresses_(config_->upstreams.size()) {
-  for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
-    const auto context = i < tls.size() ? tls[i] : nullptr;
-    tls_connectors_.push_back(context ? std::make_unique<TlsConnector>(loop_, context) : nullptr);
-    const config::Url& url = config_->upstreams[i].url;
-    std::optional<net::SocketAddress> address;
-    if (url.scheme == config::Scheme::unix_socket) {
-      address = net::SocketAddress::from_path(url.socket_path);
-    } else if (url.host_is_ip) {
-      address = net::SocketAddress::from_ip(url.host, url.port);
+void Prober::follow(const std::vector<std::shared_ptr<const Generation>>& generations) {
+  newest_ = generations.front();
+  std::vector<bool> stays(seats_.size());
+  for (const auto& generation : generations) {
+    const config::Config& config = *generation->config;
+    for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+      const config::Upstream& upstream = config.upstreams[i];
+      if (upstream.number >= seats_.size()) {
+        seats_.resize(upstream.number + 1);
+        stays.resize(seats_.size());
+      }
+      if (stays[upstream.number]) continue;
+      stays[upstream.number] = true;
+      const auto& context = generation->upstream_tls.by_index[i];
+      std::optional<Seat>& seat = seats_[upstream.number];
+      if (!seat) {
+        const std::optional<net::SocketAddress> address = address_without_lookup(upstream.url);
+        seat.emplace();
+        if (address) seat->addresses = std::vector{*address};
+      }
+      if (seat->context != context) seat->secure = context ? std::make_unique<TlsConnector>(loop_, context) : nullptr;
+      seat->context = context;
     }
-    if (address) addresses_[i] = std::vector{*address};
+  }
+  for (std::size_t i = 0; i < seats_.size(); ++i) {
+    if (!stays[i]) seats_[i].reset();
   }
 }
 
 void Prober::addresses(std::size_t upstream, std::vector<net::SocketAddress> addresses) {
-  loop_.post([this, upstream, addresses = std::move(addresses)] { addresses_[upstream] = addresses; });
+  loop_.post([this, upstream, addresses = std::move(addresses)] {
+    if (upstream < seats_.size() && seats_[upstream]) seats_[upstream]->addresses = addresses;
+  });
 }
 
 void Prober::step() {
-  const std::size_t most = config_->liminal.presence.probes_max;
+  const std::size_t most = newest_->config->liminal.presence.probes_max;
   if (running_ >= most || end_.requested()) return;
-  for (const std::uint32_t upstream : mind_.take_due_probes(loop_.now(), most - running_)) {
+  for (liminal::DueProbe& due : mind_.take_due_probes(loop_.now(), most - running_)) {
     ++running_;
-    loop_.spawn(probe(upstream));
+    loop_.spawn(probe(std::move(due)));
   }
 }
 
-rt::Task<> Prober::probe(std::uint32_t upstream) {
+rt::Task<> Prober::probe(liminal::DueProbe due) {
   // The resolver has not spoken yet: nothing is known. It has, and there is no address: nobody is there.
-  ProbeOutcome outcome = addresses_[upstream] ? ProbeOutcome::refused : ProbeOutcome::not_done;
-  const std::vector<net::SocketAddress> addresses = addresses_[upstream].value_or(std::vector<net::SocketAddress>{});
+  const auto known = seats_[due.upstream]->addresses;
+  ProbeOutcome outcome = known ? ProbeOutcome::refused : ProbeOutcome::not_done;
+  const std::vector<net::SocketAddress> addresses = known.value_or(std::vector<net::SocketAddress>{});
   for (std::size_t i = 0; i < std::min(addresses.size(), kMostAddresses); ++i) {
-    auto probing = probe(upstream, addresses[i]);
+    auto probing = probe(due, addresses[i]);
     outcome = co_await std::move(probing);
     if (outcome == ProbeOutcome::good) break;
   }
   --running_;
-  mind_.probed(upstream, outcome, loop_.now());
+  mind_.probed(due, outcome, loop_.now());
 }
 
-rt::Task<ProbeOutcome> Prober::probe(std::uint32_t upstream, const net::SocketAddress& address) {
-  const config::Probe& wanted = config_->upstreams[upstream].probe;
+rt::Task<ProbeOutcome> Prober::probe(const liminal::DueProbe& due, const net::SocketAddress& address) {
+  const config::Probe& wanted = due.settings->probe;
   const Instant deadline = loop_.now() + wanted.timeout;
-  if (mind_.probe_type(upstream) == config::ProbeType::tcp) {
+  if (due.type == config::ProbeType::tcp) {
     const Result<std::unique_ptr<net::SocketStream>> stream = net::SocketStream::connect(loop_, address);
     if (!stream) co_return outcome_of(stream.error());
     auto waiting = wait_for_connection(loop_, **stream, deadline, &end_);
@@ -120,7 +130,8 @@ rt::Task<ProbeOutcome> Prober::probe(std::uint32_t upstream, const net::SocketAd
     co_return outcome;
   }
   std::unique_ptr<net::Stream> stream;
-  if (TlsConnector* secure = tls_connectors_[upstream].get(); secure != nullptr) {
+  if (!seats_[due.upstream]) co_return ProbeOutcome::not_done;  // it is no more
+  if (TlsConnector* secure = seats_[due.upstream]->secure.get(); secure != nullptr) {
     Result<std::unique_ptr<net::Stream>> connecting = secure->connect_h1(address);
     if (!connecting) co_return outcome_of(connecting.error());
     stream = std::move(*connecting);
@@ -129,13 +140,13 @@ rt::Task<ProbeOutcome> Prober::probe(std::uint32_t upstream, const net::SocketAd
     if (!connecting) co_return outcome_of(connecting.error());
     stream = std::move(*connecting);
   }
-  auto asking = ask(upstream, std::move(stream), deadline);
+  auto asking = ask(*due.settings, std::move(stream), deadline);
   const ProbeOutcome outcome = co_await std::move(asking);
   co_return outcome;
 }
 
-rt::Task<ProbeOutcome> Prober::ask(std::uint32_t upstream, std::unique_ptr<net::Stream> stream, Instant deadline) {
-  const config::Upstream& whom = config_->upstreams[upstream];
+rt::Task<ProbeOutcome> Prober::ask(const config::Upstream& whom, std::unique_ptr<net::Stream> stream,
+                                   Instant deadline) {
   if (whom.proxy_protocol != config::ProxyAnnouncement::off) {
     const auto version =
         whom.proxy_protocol == config::ProxyAnnouncement::v1 ? net::ProxyVersion::v1 : net::ProxyVersion::v2;
@@ -156,7 +167,7 @@ rt::Task<ProbeOutcome> Prober::ask(std::uint32_t upstream, std::unique_ptr<net::
   auto sending = connection.send_request(request, {}, {{}, true}, {}, time, time, &end_);
   const Result<> sent = co_await std::move(sending);
   if (!sent) co_return outcome_of(sent.error());
-  const http::HeadLimits limits{.head_max_bytes = config_->proxy.response_header_max_bytes, .fields_max = 1000};
+  const http::HeadLimits limits{.head_max_bytes = newest_->config->proxy.response_header_max_bytes, .fields_max = 1000};
   http::ResponseHead response;
   do {
     auto reading = connection.read_head(response, request.method, limits, deadline, &end_);

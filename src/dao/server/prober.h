@@ -17,6 +17,7 @@
 #include "dao/rt/cancel.h"
 #include "dao/rt/epoll_loop.h"
 #include "dao/rt/task.h"
+#include "dao/server/generation.h"
 #include "dao/server/upstream_tls.h"
 
 namespace dao::server {
@@ -24,27 +25,33 @@ namespace dao::server {
 class Prober {
  public:
   // All outlive it. `end`: requested when the loop is to end; running() tells when it may.
-  Prober(rt::EpollLoop& loop, liminal::Mind& mind, std::shared_ptr<const config::Config> config,
-         const UpstreamTlsContexts& tls, rt::Cancel& end);
+  Prober(rt::EpollLoop& loop, liminal::Mind& mind, rt::Cancel& end) : loop_(loop), mind_(mind), end_(end) {}
 
-  // Begins what is due.
+  // These generations are in use, the newest first; never none.
+  void follow(const std::vector<std::shared_ptr<const Generation>>& generations);
+  // Begins what is due. Not before follow().
   void step();
   [[nodiscard]] std::size_t running() const { return running_; }
   // Any thread: where an upstream is now. Of several addresses one good one is enough.
   void addresses(std::size_t upstream, std::vector<net::SocketAddress> addresses);
 
  private:
-  rt::Task<> probe(std::uint32_t upstream);
-  rt::Task<liminal::ProbeOutcome> probe(std::uint32_t upstream, const net::SocketAddress& address);
-  rt::Task<liminal::ProbeOutcome> ask(std::uint32_t upstream, std::unique_ptr<net::Stream> stream, Instant deadline);
+  struct Seat {
+    std::shared_ptr<const net::TlsClientContext> context;
+    std::unique_ptr<TlsConnector> secure;                      // null without TLS
+    std::optional<std::vector<net::SocketAddress>> addresses;  // nothing: not known yet
+  };
+  rt::Task<> probe(liminal::DueProbe due);
+  rt::Task<liminal::ProbeOutcome> probe(const liminal::DueProbe& due, const net::SocketAddress& address);
+  rt::Task<liminal::ProbeOutcome> ask(const config::Upstream& whom, std::unique_ptr<net::Stream> stream,
+                                      Instant deadline);
 
   rt::EpollLoop& loop_;
   liminal::Mind& mind_;
-  std::shared_ptr<const config::Config> config_;
   rt::Cancel& end_;
+  std::shared_ptr<const Generation> newest_;
   http::BufferPool buffers_;
-  std::vector<std::unique_ptr<TlsConnector>> tls_connectors_;  // by the upstreams' numbers; null without TLS
-  std::vector<std::optional<std::vector<net::SocketAddress>>> addresses_;  // the same; nothing: not known yet
+  std::vector<std::optional<Seat>> seats_;  // by the upstreams' numbers
   std::size_t running_ = 0;
 };
 

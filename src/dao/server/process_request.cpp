@@ -1,10 +1,8 @@
 #include "dao/server/process_request.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
+#include "dao/server/candidates.h"
 #include "dao/server/explain.h"
 #include "dao/server/grpc.h"
 #include "dao/server/hash_key.h"
@@ -92,122 +91,33 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
   if (!tls->client_subject.empty()) request.add("X-SSL-Client-Subject", tls->client_subject);
 }
 
-// The upstreams of one request: which were tried, which is next.
-class Candidates {
- public:
-  // `selection`: which of them the filters of the route leave, and which they want first; `key`: as in align::Choosing;
-  // `explain`: null, or to be told of each choice.
-  Candidates(WorkerState& worker, std::uint32_t route_number, std::uint64_t intent, std::uint64_t key,
-             flow::Selection selection, ExplainHeader* explain)
-      : worker_(worker),
-        number_(route_number),
-        route_(worker.routes[route_number]),
-        intent_(intent),
-        key_(key),
-        selection_(selection),
-        explain_(explain) {}
-  Candidates(const Candidates&) = delete;
-  Candidates& operator=(const Candidates&) = delete;
-  ~Candidates() = default;
-
-  // The next upstream, or why there is none. One that is not admitted is asked only if none was from the start, for
-  // then it is better than nothing; a request that failed elsewhere is not tried on one that is known to be down.
-  Result<std::uint32_t> next() {
-    // Only while the policy looks: other requests of this worker use the same list.
-    exclude(true);
-    const Instant now = worker_.loop.now();
-    align::Choosing choosing{.candidates = route_.candidates,
-                             .in_flight = worker_.in_flight,
-                             .admission = worker_.admission,
-                             .signals = worker_.signals,
-                             .view = *worker_.view,
-                             .route = number_,
-                             .now = now,
-                             .random = worker_.random,
-                             .intent = intent_,
-                             .key = key_,
-                             .slow_start = route_.slow_start.at(now, *worker_.view, route_.candidates)};
-    std::optional<std::size_t> choice;
-    if (!fails_open_) choice = choose_admitted(choosing);
-    if (!choice && (fails_open_ || tried_count_ == 0)) {
-      choosing.fail_open = true;
-      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-      choice = route_.policy->choose(choosing);
-      if (choice && !fails_open_) fail_open();
-    }
-    exclude(false);
-    if (!choice) {
-      return std::unexpected(
-          Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
-    }
-    if (explain_ != nullptr) explain_->chose(*worker_.config, *choice);
-    if (tried_count_ < tried_.size()) tried_[tried_count_++] = *choice;
-    return route_.candidates[*choice].upstream;
+// Until an upstream has room for the request, or there is no hope.
+DAO_FRAME_OF_ITS_OWN rt::Task<Result<std::uint32_t>> wait_for_room(WorkerState& worker, RequestJournal& journal,
+                                                                   std::uint32_t route, Candidates& candidates,
+                                                                   const config::ProxySettings& settings,
+                                                                   rt::Cancel& cancel) {
+  const Instant since = worker.loop.now();
+  auto waiting = worker.queue.wait(candidates, route, settings.queue_max, settings.queue_timeout, cancel);
+  const Waited waited = co_await std::move(waiting);
+  if (waited != Waited::full) journal.queued(worker.loop.now() - since);
+  Error error{.origin = Origin::us, .kind = ErrorKind::queue_full, .detail = "every upstream at max_in_flight"};
+  switch (waited) {
+    case Waited::served:
+      if (!cancel.requested()) co_return candidates.found();
+      if (candidates.found()) candidates.leave();
+      error = {.origin = Origin::us, .kind = ErrorKind::cancelled};
+      break;
+    case Waited::full:
+      break;
+    case Waited::timed_out:
+      error.kind = ErrorKind::timeout_queue;
+      break;
+    case Waited::cancelled:
+      error = {.origin = Origin::us, .kind = ErrorKind::cancelled};
+      break;
   }
-  // Somewhere that was not tried yet.
-  [[nodiscard]] bool another_left() const {
-    if (tried_count_ >= route_.candidates.size() || tried_count_ >= tried_.size()) return false;
-    const auto tried = std::span(tried_).first(tried_count_);
-    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
-      const bool allowed = selection_.allowed == nullptr || (*selection_.allowed)[i] != 0;
-      const bool admitted = fails_open_ || worker_.admission.admits(route_.candidates[i].upstream);
-      if (allowed && admitted && std::ranges::find(tried, i) == tried.end()) return true;
-    }
-    return false;
-  }
-
- private:
-  static constexpr std::size_t kMostTries = 3;
-
-  // What was tried, and what the filters do not leave.
-  void exclude(bool excluded) {
-    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = !excluded;
-    if (selection_.allowed == nullptr) return;
-    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
-      if ((*selection_.allowed)[i] == 0) route_.candidates[i].usable = !excluded;
-    }
-  }
-  // Others may take the last token of a trial between the look and the choice.
-  std::optional<std::size_t> choose_admitted(align::Choosing& choosing) {
-    if (selection_.preferred && choosing.usable(*selection_.preferred) &&
-        worker_.admission.enter(route_.candidates[*selection_.preferred].upstream)) {
-      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-      return selection_.preferred;
-    }
-    for (;;) {
-      const std::optional<std::size_t> choice = ask_policy(choosing);
-      if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
-    }
-  }
-  std::optional<std::size_t> ask_policy(align::Choosing& choosing) {
-    std::optional<std::size_t> choice;
-    choosing.only_near = route_.prefers_near;
-    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-    choice = route_.policy->choose(choosing);
-    if (choice || !route_.prefers_near) return choice;
-    choosing.only_near = false;
-    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-    return route_.policy->choose(choosing);
-  }
-  void fail_open() {
-    fails_open_ = true;
-    worker_.shard.record_fail_open(number_);
-    static log::RateLimit limit{1};
-    log::warning(limit, "no upstream is admitted, asking one all the same",
-                 {{"route", worker_.config->rules[number_].name}, {"upstreams", route_.candidates.size()}});
-  }
-
-  WorkerState& worker_;
-  std::uint32_t number_;
-  Route& route_;
-  std::uint64_t intent_;
-  std::uint64_t key_;
-  const flow::Selection selection_;
-  ExplainHeader* explain_;
-  std::array<std::size_t, kMostTries> tried_{};
-  std::size_t tried_count_ = 0;
-  bool fails_open_ = false;
-};
+  co_return std::unexpected(error);
+}
 
 // Why the failure may be answered by another upstream; nothing if it may not. RFC 9110 section 9.2.2: what is not
 // idempotent is sent again only if nothing of it can have arrived.
@@ -254,20 +164,21 @@ Error explain_cancellation(Error error, bool held_back, const rt::Cancel& cancel
   return {.origin = Origin::client, .kind = cancel.why(), .sent = error.sent, .detail = "the client went away"};
 }
 
-void log_failure(const config::Config& config, std::uint32_t upstream, const upstream::AttemptOutcome& outcome) {
+void log_failure(const UpstreamSeat& upstream, const upstream::AttemptOutcome& outcome) {
   static log::RateLimit limit{5};
   const Error& error = outcome.error;
   if (error.origin != Origin::backend) return;
   log::warning(limit, "upstream failed",
-               {{"upstream", config.upstreams[upstream].name},
+               {{"upstream", upstream.name},
                 {"address", outcome.address ? std::string_view{*outcome.address} : std::string_view{}},
                 {"error", name_of(error.kind)},
                 {"detail", error.detail.empty() ? std::string_view{describe(error)} : error.detail}});
 }
 
 // A WebSocket from its 101 to its end. The upstream has it in flight all that time.
-rt::Task<> relay_upgraded(WorkerState& worker, RequestJournal& journal, const config::ProxySettings& settings,
-                          std::uint32_t upstream, upstream::AttemptOutcome outcome) {
+rt::Task<> relay_upgraded(WorkerState& worker, const config::Config& config, const config::ProxySettings& settings,
+                          RequestJournal& journal, std::uint32_t upstream, Candidates& candidates,
+                          upstream::AttemptOutcome outcome) {
   upstream::Upgraded upgraded = std::move(*outcome.upgraded);
   outcome.upgraded.reset();
   journal.answered(outcome.status);
@@ -281,18 +192,21 @@ rt::Task<> relay_upgraded(WorkerState& worker, RequestJournal& journal, const co
                             .backend = upgraded.backend,
                             .idle_timeout = settings.websocket_idle_timeout,
                             .ping_interval = settings.websocket_ping_interval,
-                            .client_stall = worker.config->server.write_timeout,
+                            .client_stall = config.server.write_timeout,
                             .backend_stall = settings.read_timeout,
                             .drain = worker.drain_websockets});
   const TunnelOutcome ended = co_await std::move(tunnelling);
   journal.tunnelled(ended);
-  worker.pools[upstream]->release(std::move(upgraded.lease), false, std::nullopt);
-  worker.in_flight.leave(upstream);
+  worker.seats[upstream]->pool.release(std::move(upgraded.lease), false, std::nullopt);
+  candidates.leave();
 }
 
 }  // namespace
 
 rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error* rejected) {
+  const GenerationInUse in_use(worker);
+  WorkerGeneration& generation = *in_use;
+  const config::Config& config = generation.config;
   RequestJournal journal(worker, exchange);
   const BorrowedResponse response(worker);
   RequestHead& request = exchange.request();
@@ -300,7 +214,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // A request that could not be understood is answered, counted and logged; nothing of it goes further.
   if (rejected != nullptr) {
     journal.failed(*rejected);
-    auto refusing = answer_error(worker, exchange, response.head(), *rejected);
+    auto refusing = answer_error(worker, config.server, exchange, response.head(), *rejected);
     const ErrorAnswered refused_with = co_await std::move(refusing);
     journal.answered(refused_with.status, refused_with.grpc_status);
     co_return;
@@ -320,7 +234,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
     failure = {
         .origin = Origin::client, .kind = ErrorKind::malformed, .detail = "invalid Max-Forwards (RFC 9110 7.6.2)"};
   }
-  const std::size_t body_limit = worker.config->server.body_max_bytes;
+  const std::size_t body_limit = config.server.body_max_bytes;
   if (body_limit != 0 && request.framing.length > body_limit) {
     failure = {
         .origin = Origin::client, .kind = ErrorKind::body_too_large, .detail = "Content-Length above body_max_bytes"};
@@ -333,24 +247,25 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   }
 
   // Route.
-  const std::optional<std::uint32_t> route_number =
-      failure.kind == ErrorKind::none ? worker.routes_by_match.find(request) : std::nullopt;
-  if (failure.kind == ErrorKind::none && !route_number) {
+  const std::optional<std::uint32_t> rule_index =
+      failure.kind == ErrorKind::none ? generation.generation->routes.find(request) : std::nullopt;
+  if (failure.kind == ErrorKind::none && !rule_index) {
     failure = {.origin = Origin::us, .kind = ErrorKind::no_route, .detail = "no rule matches"};
   }
 
   // Flow: the filters of the route. What goes to the client from here on passes through them.
   Exchange* client = &exchange;
   std::optional<flow::FilteredExchange> filters;
-  const bool from_trusted_proxy = worker.config->server.trusted_proxies.contain(exchange.peer().bytes());
+  const bool from_trusted_proxy = config.server.trusted_proxies.contain(exchange.peer().bytes());
   std::uint64_t intent = 0;
   if (failure.kind == ErrorKind::none) {
-    journal.matched(*route_number);
-    intent = intent_of(*worker.config, *route_number, request, from_trusted_proxy);
-    if (const flow::Chain* chain = worker.routes[*route_number].filters.get()) {
+    const Route& route = generation.routes[*rule_index];
+    journal.matched(config.rules[*rule_index]);
+    intent = intent_of(config, *rule_index, request, from_trusted_proxy);
+    if (const flow::Chain* chain = route.filters.get()) {
       const flow::Surroundings surroundings{.random = worker.random,
-                                            .counters = worker.shard.route(*route_number),
-                                            .intent = name_of_intent(*worker.config, intent)};
+                                            .counters = worker.shard.route(route.number),
+                                            .intent = name_of_intent(config, intent)};
       client = &filters.emplace(*chain, exchange, surroundings);
       const Result<> admitted = filters->admit(worker.loop.now());
       if (!admitted) failure = admitted.error();
@@ -378,7 +293,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   }
   if (failure.kind != ErrorKind::none) {
     journal.failed(failure);
-    auto refusing = answer_error(worker, *client, response.head(), failure);
+    auto refusing = answer_error(worker, config.server, *client, response.head(), failure);
     const ErrorAnswered refused_with = co_await std::move(refusing);
     journal.answered(refused_with.status, refused_with.grpc_status);
     co_return;
@@ -387,80 +302,88 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // What the backend is told.
   const flow::Selection selection = filters ? filters->select() : flow::Selection{};
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
-  http::prepare_request(request, worker.forwarding, exchange.peer(), from_trusted_proxy,
+  http::prepare_request(request, generation.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
-  if (worker.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
+  if (generation.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
 
   if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
   if (filters) filters->edit_request();
 
-  const config::ProxySettings& settings = worker.config->rules[*route_number].proxy;
+  const config::Rule& rule = config.rules[*rule_index];
+  Route& route = generation.routes[*rule_index];
+  const config::ProxySettings& settings = rule.proxy;
   const bool grpc = is_grpc(request);
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  const bool hashes = worker.config->rules[*route_number].policy.kind == config::Policy::consistent_hash;
-  const std::uint64_t key =
-      hashes ? hash_of(worker.config->rules[*route_number].hash_key, request, exchange.peer().bytes()) : 0;
-  const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(worker, exchange);
-  Candidates candidates(worker, *route_number, intent, key, selection, explain.get());
+  const bool hashes = rule.policy.kind == config::Policy::consistent_hash;
+  const std::uint64_t key = hashes ? hash_of(rule.hash_key, request, exchange.peer().bytes()) : 0;
+  const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(config.admin, exchange);
+  Candidates candidates(worker, rule, route, intent, key, selection, explain.get());
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
-    const Result<std::uint32_t> choice = candidates.next();
+    if (!worker.queue.empty()) worker.queue.look();
+    Result<std::uint32_t> choice = candidates.next();
+    if (!choice && choice.error().kind == ErrorKind::queue_full) {
+      client->watch_client(&cancel);
+      auto waiting = wait_for_room(worker, journal, route.number, candidates, settings, cancel);
+      choice = co_await std::move(waiting);
+    }
     if (!choice) {
-      failure = choice.error();
+      failure = explain_cancellation(choice.error(), false, cancel);
       break;
     }
-    const bool elsewhere = retries < settings.retries && candidates.another_left();
+    const bool elsewhere = retries < settings.retries && candidates.another_left(false);
     const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
     const bool replayable = elsewhere && http::is_safe(request.method) && first.last;
-    const bool not_5xx = replayable && settings.retry_on.status_5xx;
-    if (filters) filters->chosen(*choice, worker.host_fields[*choice]);
+    const bool not_5xx = replayable && settings.retry_on.status_5xx && candidates.another_left(true);
+    UpstreamSeat& upstream = *worker.seats[*choice];
+    if (filters) filters->chosen(candidates.last(), upstream.name, upstream.host_field);
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
-      request.add("Host", worker.host_fields[*choice], http::FieldId::host);
+      request.add("Host", upstream.host_field, http::FieldId::host);
     }
     upstream::AttemptOutcome outcome;
     rt::Cancel attempt_cancel(&cancel);
-    if (worker.pools[*choice]->endpoints() == 0 && worker.resolution_errors[*choice]) {
-      outcome.error = *worker.resolution_errors[*choice];
-      worker.report_for (*choice)(sense::outcome_of(outcome.error));
+    const sense::OutcomeReport report = worker.report_for(*choice, generation);
+    if (upstream.pool.endpoints() == 0 && upstream.resolution_error) {
+      outcome.error = *upstream.resolution_error;
+      report(sense::outcome_of(outcome.error));
     } else {
-      worker.in_flight.enter(*choice);
-      SilenceWatch silence(worker, *client, worker.routes[*route_number], *choice, attempt_cancel);
+      SilenceWatch silence(worker, *client, route, *choice, attempt_cancel);
       if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,
                                            .exchange = *client,
                                            .first = first,
                                            .response = response.head(),
                                            .settings = settings,
-                                           .response_limits = worker.response_limits,
-                                           .interim_responses_max = worker.config->proxy.interim_responses_max,
-                                           .forwarding = worker.forwarding,
+                                           .response_limits = generation.response_limits,
+                                           .interim_responses_max = config.proxy.interim_responses_max,
+                                           .forwarding = generation.forwarding,
                                            .date = worker.date.at(worker.loop.wall_now()),
-                                           .base_path = worker.config->upstreams[*choice].url.base_path,
+                                           .base_path = upstream.base_path,
                                            .client_gone = cancel,
                                            .cancel = attempt_cancel,
                                            .hold_back_5xx = may_retry && not_5xx,
                                            .grpc = grpc,
                                            .signals = &worker.signals[*choice],
-                                           .report = worker.report_for(*choice),
+                                           .report = report,
                                            .explanation = explain ? std::string_view{explain->text()} : ""},
-                                          *worker.pools[*choice]);
+                                          upstream.pool);
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
         total.disarm();
-        auto relaying = relay_upgraded(worker, journal, settings, *choice, std::move(outcome));
+        auto relaying = relay_upgraded(worker, config, settings, journal, *choice, candidates, std::move(outcome));
         co_await std::move(relaying);
         co_return;
       }
-      worker.in_flight.leave(*choice);
     }
+    candidates.leave();
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, *client, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
     failure = outcome.error;
-    if (!complete) log_failure(*worker.config, *choice, outcome);
+    if (!complete) log_failure(upstream, outcome);
     journal.attempted(*choice, std::move(outcome));
     if (complete) {
       if (not_5xx && !may_retry && upstream::is_retryable_status(response.head().status)) {
@@ -481,7 +404,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   journal.failed(failure);
   if (filters) filters->answers_itself();
   auto answering =
-      answer_error(worker, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
+      answer_error(worker, config.server, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

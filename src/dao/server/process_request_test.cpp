@@ -105,10 +105,10 @@ class ProcessRequestTest : public testing::Test {
     EXPECT_EQ(path->shard.worker().requests_active.value(), 0);
     EXPECT_EQ(path->heads_out, 0);
     EXPECT_EQ(path->state.buffers.in_use(), 0U);
-    for (std::size_t i = 0; i < path->state.pools.size(); ++i) {
+    for (std::size_t i = 0; i < path->state.seats.size(); ++i) {
       EXPECT_EQ(path->in_flight.count(i), 0);
       EXPECT_EQ(path->shard.upstream(i).connections_active.value(), 0);
-      path->state.pools[i]->close_idle();
+      path->state.seats[i]->pool.close_idle();
       EXPECT_EQ(path->shard.upstream(i).connections_idle.value(), 0);
     }
     loop.run();  // scripts that wait
@@ -350,7 +350,7 @@ TEST_P(RetryTest, GoesElsewhereOrNot) {
     }
     EXPECT_EQ(all_upstream_errors(), 1U) << "the failed attempt is counted either way";
     client.reset();
-    for (const auto& pool : path->state.pools) pool->close_idle();
+    for (const auto& seat : path->state.seats) seat->pool.close_idle();
     loop.run();
   }
 }
@@ -502,9 +502,9 @@ TEST_F(ProcessRequestTest, ABudgetThatIsSpentForbidsRetries) {
 
 TEST_F(ProcessRequestTest, AnotherAddressOfTheSameUpstreamIsNoRetry) {
   start(1, "retries = 0\nconnect_timeout_ms = 200");
-  path->state.pools[0]->set_addresses({*net::SocketAddress::from_ip("192.0.2.1", 80),
-                                       *net::SocketAddress::from_ip("192.0.2.2", 80),
-                                       *net::SocketAddress::from_ip("192.0.2.3", 80)});
+  path->state.seats[0]->pool.set_addresses({*net::SocketAddress::from_ip("192.0.2.1", 80),
+                                            *net::SocketAddress::from_ip("192.0.2.2", 80),
+                                            *net::SocketAddress::from_ip("192.0.2.3", 80)});
   reach(1, upstream::Reach::refuses_later);
   reach(2, upstream::Reach::silent);
   client->send(kGet);
@@ -532,7 +532,7 @@ TEST_F(ProcessRequestTest, A5xxIsHeldBackWhileAnotherUpstreamMayAnswer) {
     EXPECT_EQ(path->shard.upstream(0).responses[5].value(), 1U);
     EXPECT_EQ(path->shard.upstream(0).connections_idle.value(), 1) << "its body was here: the connection is kept";
     client.reset();
-    for (const auto& pool : path->state.pools) pool->close_idle();
+    for (const auto& seat : path->state.seats) seat->pool.close_idle();
   }
 }
 
@@ -599,7 +599,7 @@ TEST_F(ProcessRequestTest, AFloodOfInterimResponsesIsAFault) {
   for (int i = 0; i < 3; ++i) flood += kHints;
   u(1).connections = {{read_head(), say(flood + ok("ok"))}, {read_head(), say(flood + kHints)}};
   EXPECT_THAT(ask(kGet), EndsWith("\r\n\r\nok"));
-  for (const auto& pool : path->state.pools) pool->close_idle();
+  for (const auto& seat : path->state.seats) seat->pool.close_idle();
   EXPECT_THAT(ask(kGet), HasSubstr("HTTP/1.1 502 Bad Gateway\r\n"));
   EXPECT_EQ(path->take_log().back()["error"], "http_protocol_error");
 }
@@ -891,25 +891,25 @@ TEST_F(ProcessRequestTest, WithoutARouteThereIs404) {
             "Content-Length: 45\r\n\r\n404 Not Found: no route matches this request\n");
   EXPECT_FALSE(client->closed);
   expect_logged(404, "destination_not_found", 0);
-  EXPECT_EQ(path->shard.routes().back().requests[4].value(), 1U);
+  EXPECT_EQ(path->shard.unrouted().requests[4].value(), 1U);
 }
 
 TEST_F(ProcessRequestTest, WithoutAddressesThereIs503OrWhyThereAreNone) {
   start(1);
-  path->state.pools[0]->set_addresses({});
+  path->state.seats[0]->pool.set_addresses({});
   const std::string unavailable = ask(kGet);
   EXPECT_THAT(unavailable, StartsWith("HTTP/1.1 503 Service Unavailable\r\n"));
   EXPECT_THAT(unavailable, HasSubstr("\r\nRetry-After: 1\r\n"));
   expect_logged(503, "destination_unavailable", 1);
-  path->state.resolution_errors[0] = Error{.origin = Origin::backend, .kind = ErrorKind::dns_timeout};
+  path->state.seats[0]->resolution_error = Error{.origin = Origin::backend, .kind = ErrorKind::dns_timeout};
   EXPECT_THAT(ask(kGet), HasSubstr("\r\nProxy-Status: dao; error=dns_timeout\r\n"));
   expect_logged(504, "dns_timeout", 1);
 }
 
 TEST_F(ProcessRequestTest, AnUpstreamWithoutAddressIsPassedOver) {
   start(2);
-  path->state.pools[0]->set_addresses({});
-  path->state.resolution_errors[0] = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
+  path->state.seats[0]->pool.set_addresses({});
+  path->state.seats[0]->resolution_error = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
   EXPECT_THAT(ask(with_length("POST", "hello")), StartsWith("HTTP/1.1 200 "));
 }
 
@@ -1213,8 +1213,8 @@ TEST_F(PresencePathTest, TheFirstByteTooLateIsATimeout) {
 
 TEST_F(PresencePathTest, ANameWithoutAddressIsLikeARefusal) {
   start(2);
-  path->state.pools[0]->set_addresses({});
-  path->state.resolution_errors[0] = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
+  path->state.seats[0]->pool.set_addresses({});
+  path->state.seats[0]->resolution_error = Error{.origin = Origin::backend, .kind = ErrorKind::dns_error};
   EXPECT_EQ(statuses(4), (std::map<std::string, int>{{"200", 4}}));
   EXPECT_EQ(gate(1), sense::Gate::closed);
   EXPECT_EQ(outcomes(1, sense::Outcome::refused), 1U);

@@ -69,7 +69,7 @@ void RequestJournal::count_request(Nanoseconds duration) {
   counted_ = true;
   worker_.shard.worker().requests_active.subtract();
   sense::FinishedRequest finished;
-  finished.route = route_.value_or(sense::kNoRoute);
+  finished.route = rule_ == nullptr ? sense::kNoRoute : rule_->number;
   finished.status = status_;
   finished.request_bytes = exchange_.request_body_bytes();
   finished.response_bytes = exchange_.response_body_bytes();
@@ -103,9 +103,10 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();
   record.attempts = attempts_;
-  if (route_) record.route = worker_.config->rules[*route_].name;
+  if (queued_) record.queue_ns = to_count(*queued_);
+  if (rule_ != nullptr) record.route = rule_->name;
   if (upstream_) {
-    record.upstream = worker_.config->upstreams[*upstream_].name;
+    record.upstream = worker_.seats[*upstream_]->name;
     if (last_.address) record.upstream_address = *last_.address;
     if (last_.measured_connect) record.connect_ns = to_count(last_.connect);
     if (last_.status != 0) record.head_ns = to_count(last_.head);

@@ -192,7 +192,8 @@ class RequestPath : public http::RequestHandler {
         in_flight(config->upstreams.size()),
         admission(config->upstreams.size()),
         lane(telemetry::AccessLogFormat::json, std::size_t{1} << 20U, bell),
-        state(loop, config, connector, shard, in_flight, admission, &lane, 1, flow::Shared::make(*config, 1).value()) {
+        state(loop, shard, in_flight, admission, &lane, 1) {
+    adopt(config, connector);
     settings.limits = {config->server.target_max_bytes, config->server.header_max_bytes,
                        config->server.header_max_count};
     settings.body_max_bytes = config->server.body_max_bytes;
@@ -201,10 +202,22 @@ class RequestPath : public http::RequestHandler {
     settings.body_min_bytes_per_second = config->server.body_min_bytes_per_second;
     settings.idle_timeout = config->server.idle_timeout;
     settings.write_timeout = config->server.write_timeout;
-    for (std::size_t i = 0; i < config->upstreams.size(); ++i) {
-      const config::Url& url = config->upstreams[i].url;
-      if (url.host_is_ip) state.pools[i]->set_addresses({*net::SocketAddress::from_ip(url.host, url.port)});
+  }
+
+  // The configuration of requests that begin from now on; its upstreams and rules have their numbers.
+  void adopt(std::shared_ptr<const config::Config> next, upstream::Connector& connector) {
+    const auto before = state.current ? state.current->generation : nullptr;
+    const auto generation = Generation::make(before ? before->number + 1 : 1, next, before.get(), 1).value();
+    Adoption adoption{.generation = std::make_unique<WorkerGeneration>(generation), .seats = {}};
+    for (const config::Upstream& upstream : next->upstreams) {
+      if (upstream.number < state.seats.size() && state.seats[upstream.number]) continue;
+      adoption.seats.push_back(
+          {.upstream = upstream.number,
+           .seat = std::make_unique<UpstreamSeat>(state.loop, state.buffers, shard.upstream(upstream.number), *next,
+                                                  upstream, connector, nullptr)});
     }
+    state.adopt(std::move(adoption));
+    config = std::move(next);
   }
 
   rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override {

@@ -15,17 +15,30 @@
 
 namespace dao::server {
 
-// By the upstreams' numbers; null where there is no TLS. Immutable, shared by all workers.
-using UpstreamTlsContexts = std::vector<std::shared_ptr<const net::TlsClientContext>>;
+// Immutable, shared by all workers.
+struct UpstreamTlsContexts {
+  // By the upstreams' indexes in the configuration; null where there is no TLS.
+  std::vector<std::shared_ptr<const net::TlsClientContext>> by_index;
+  // By what they were made of: the settings, and the state of the files.
+  std::unordered_map<std::string, std::shared_ptr<const net::TlsClientContext>> by_making;
+};
 
-// Reads the files. The error is a sentence for the operator.
-std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::Config& config);
+// Reads the files, but for what is as it was `before` (null: nothing was). The error is a sentence for the operator.
+std::expected<UpstreamTlsContexts, std::string> make_upstream_tls(const config::Config& config,
+                                                                  const UpstreamTlsContexts* before);
 
 // Connects one worker with one upstream. Keeps the last session of each address, so that the next handshake is short.
 class TlsConnector final : public upstream::Connector {
  public:
   TlsConnector(rt::EpollLoop& loop, std::shared_ptr<const net::TlsClientContext> context)
       : loop_(loop), context_(std::move(context)) {}
+
+  // For connections from now on.
+  void use(std::shared_ptr<const net::TlsClientContext> context) {
+    if (context == context_) return;
+    context_ = std::move(context);
+    sessions_.clear();
+  }
 
   // The handshake is a part of connecting (net/tls_stream.h: connect).
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;

@@ -8,6 +8,7 @@
 #include "dao/base/log.h"
 #include "dao/net/socket_stream.h"
 #include "dao/server/process_request.h"
+#include "dao/server/upstream_tls.h"
 
 namespace dao::server {
 
@@ -28,75 +29,27 @@ http::ServerSettings settings_of(const config::Server& server) {
   return settings;
 }
 
-std::vector<std::unique_ptr<TlsConnector>> make_connectors(rt::EpollLoop& loop, const UpstreamTlsContexts& contexts) {
-  std::vector<std::unique_ptr<TlsConnector>> connectors;
-  for (const auto& context : contexts) {
-    connectors.push_back(context ? std::make_unique<TlsConnector>(loop, context) : nullptr);
-  }
-  return connectors;
-}
-
 }  // namespace
 
-Worker::Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-               sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
-               const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-               const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls,
-               std::shared_ptr<flow::Shared> filters)
+Worker::Worker(Surroundings surroundings, std::uint64_t seed)
     : loop_(clock_),
-      config_(std::move(config)),
-      settings_(settings_of(config_->server)),
-      tls_connectors_(make_connectors(loop_, upstream_tls)),
-      state_(loop_, config_, *this, shard, in_flight, admission, lane, seed, std::move(filters)),
-      limits_(limits) {
-  for (const auto& pool : state_.pools) {
-    if (pool->announces_clients()) announcing_pools_.push_back(pool.get());
-  }
-  loop_.set_busy_poll(std::chrono::microseconds(config_->server.busy_poll_us));
-  const auto handler = [](void* context, int fd, const sockaddr* peer) {
-    auto& entrance = *static_cast<Entrance*>(context);
-    entrance.worker.accepted(entrance, fd, peer);
-  };
-  for (const Socket& socket : sockets) {
-    const gate::Door door{.loop = loop_,
-                          .listener = config_->server.listeners[socket.listener],
-                          .settings = settings_,
-                          .buffers = state_.buffers,
-                          .handler = *this,
-                          .drain = drain_,
-                          .shard = shard,
-                          .tls = tls.of(socket.listener),
-                          .handshake_turns = handshake_turns_,
-                          .trusted_proxies = config_->server.trusted_proxies,
-                          .process_clients = client_limits.process.get(),
-                          .listener_clients = client_limits.listeners[socket.listener].get(),
-                          .refusals = refusals_,
-                          .tells_destinations = !announcing_pools_.empty()};
-    entrances_.push_back(std::make_unique<Entrance>(*this, door, limits.listeners[socket.listener], nullptr));
-    Entrance& entrance = *entrances_.back();
-    entrance.acceptor = std::make_unique<net::Acceptor>(loop_, socket.fd, handler, &entrance);
-  }
-  for (std::size_t i = 0; i < config_->upstreams.size(); ++i) {
-    // What needs no resolving is known from the start.
-    const config::Url& url = config_->upstreams[i].url;
-    std::optional<net::SocketAddress> address;
-    if (url.scheme == config::Scheme::unix_socket) {
-      address = net::SocketAddress::from_path(url.socket_path);
-    } else if (url.host_is_ip) {
-      address = net::SocketAddress::from_ip(url.host, url.port);
-    }
-    if (address) state_.pools[i]->set_addresses({*address});
-  }
-}
+      surroundings_(std::move(surroundings)),
+      state_(loop_, surroundings_.shard, surroundings_.in_flight, surroundings_.admission, nullptr, seed) {}
 
 Worker::~Worker() {
   join();
+}
+
+void Worker::share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number) {
+  slots->open(number, [this] { loop_.post([this] { state_.queue.take_freed(); }); });
+  state_.queue.join(std::move(slots), number);
 }
 
 void Worker::start() {
   thread_ = std::thread([this] {
     loop_.spawn(housekeeping());
     loop_.run();
+    state_.queue.leave_others();
   });
 }
 
@@ -104,17 +57,131 @@ void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+Adoption Worker::prepare(const std::shared_ptr<const Generation>& generation, const std::vector<bool>& seated) {
+  Adoption adoption{.generation = std::make_unique<WorkerGeneration>(generation), .seats = {}};
+  const config::Config& config = *generation->config;
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+    const config::Upstream& upstream = config.upstreams[i];
+    if (upstream.number < seated.size() && seated[upstream.number]) continue;
+    const auto& context = generation->upstream_tls.by_index[i];
+    upstream::Connector& plain = *this;
+    auto secure = context ? std::make_unique<TlsConnector>(loop_, context) : nullptr;
+    adoption.seats.push_back(
+        {.upstream = upstream.number,
+         .seat = std::make_unique<UpstreamSeat>(loop_, state_.buffers, state_.shard.upstream(upstream.number), config,
+                                                upstream, plain, std::move(secure))});
+  }
+  return adoption;
+}
+
+void Worker::obey(WorkerOrders orders, std::function<void()> done) {
+  if (!thread_.joinable()) {
+    obey(std::move(orders));
+    done();
+    return;
+  }
+  loop_.post([this, orders = std::make_shared<WorkerOrders>(std::move(orders)), done = std::move(done)] {
+    obey(std::move(*orders));
+    done();
+  });
+}
+
+void Worker::obey(WorkerOrders orders) {
+  state_.adopt(std::move(orders.adoption));
+  const WorkerGeneration& generation = *state_.current;
+  loop_.set_busy_poll(std::chrono::microseconds(generation.config.server.busy_poll_us));
+  log_ = std::move(orders.log);
+  state_.access_log = log_ ? &log_->lane(surroundings_.number) : nullptr;
+  for (const config::Upstream& upstream : generation.config.upstreams) {
+    if (auto* secure = dynamic_cast<TlsConnector*>(state_.seats[upstream.number]->own_connector.get())) {
+      const auto index = static_cast<std::size_t>(&upstream - generation.config.upstreams.data());
+      secure->use(generation.generation->upstream_tls.by_index[index]);
+    }
+  }
+  release_unused();
+  set_doors(std::move(orders.entries), orders.clients);
+}
+
+void Worker::set_doors(std::vector<Entry> entries, const std::shared_ptr<gate::ClientLimit>& clients) {
+  announcing_pools_.clear();
+  for (const auto& seat : state_.seats) {
+    if (seat && seat->pool.announces_clients()) announcing_pools_.push_back(&seat->pool);
+  }
+  std::vector<std::unique_ptr<Entrance>> entrances;
+  for (Entry& entry : entries) {
+    const std::uint64_t listener = entry.listener;
+    const std::vector<int> new_fds = std::exchange(entry.new_fds, {});
+    const std::shared_ptr<Doorway> doorway = make_doorway(std::move(entry), clients);
+    for (std::unique_ptr<Entrance>& known : entrances_) {
+      if (!known || known->listener != listener) continue;
+      known->doorway = doorway;
+      entrances.push_back(std::move(known));
+    }
+    for (const int fd : new_fds) {
+      if (state_.draining) {
+        close(fd);
+        continue;
+      }
+      entrances.push_back(std::make_unique<Entrance>(*this, listener, doorway, nullptr));
+      Entrance& entrance = *entrances.back();
+      const auto handler = [](void* context, int accepted_fd, const sockaddr* peer) {
+        auto& by = *static_cast<Entrance*>(context);
+        by.worker.accepted(by, accepted_fd, peer);
+      };
+      entrance.acceptor = std::make_unique<net::Acceptor>(loop_, fd, handler, &entrance);
+    }
+  }
+  // What is left is no listener any more; who waits in its queue is let in.
+  for (const auto& gone : entrances_) {
+    if (gone) gone->acceptor->close();
+  }
+  entrances_ = std::move(entrances);
+}
+
+std::shared_ptr<Worker::Doorway> Worker::make_doorway(Entry entry, std::shared_ptr<gate::ClientLimit> clients) {
+  const std::shared_ptr<const Generation>& generation = state_.current->generation;
+  const config::Server& server = generation->config->server;
+  auto settings = std::make_unique<http::ServerSettings>(settings_of(server));
+  const gate::Door door{.loop = loop_,
+                        .listener = server.listeners[entry.index],
+                        .settings = *settings,
+                        .buffers = state_.buffers,
+                        .handler = *this,
+                        .drain = drain_,
+                        .shard = state_.shard,
+                        .tls = entry.tls.get(),
+                        .handshake_turns = handshake_turns_,
+                        .trusted_proxies = server.trusted_proxies,
+                        .process_clients = clients.get(),
+                        .listener_clients = entry.clients.get(),
+                        .refusals = refusals_,
+                        .tells_destinations = !announcing_pools_.empty()};
+  return std::make_shared<Doorway>(generation, std::move(settings), std::move(entry), std::move(clients), door);
+}
+
+// The pools of what is gone were among those that announce clients.
+void Worker::release_unused() {
+  const Released released = state_.release_unused();
+  if (released.upstreams.empty() && released.rules.empty()) return;
+  std::erase_if(announcing_pools_, [this](const upstream::Pool* pool) {
+    return std::ranges::none_of(state_.seats, [pool](const auto& seat) { return seat && &seat->pool == pool; });
+  });
+  surroundings_.released(surroundings_.number, released);
+}
+
 void Worker::resolved(std::size_t upstream, net::Resolution resolution) {
   loop_.post([this, upstream, resolution = std::move(resolution)] {
-    state_.resolution_errors[upstream] = resolution.error;
-    state_.pools[upstream]->set_addresses(resolution.addresses);
+    UpstreamSeat* seat = upstream < state_.seats.size() ? state_.seats[upstream].get() : nullptr;
+    if (seat == nullptr) return;  // gone meanwhile
+    seat->resolution_error = resolution.error;
+    seat->pool.set_addresses(resolution.addresses);
   });
 }
 
 void Worker::perceive(const sense::ViewPtr& view) {
   loop_.post([this, view] {
     // Whoever came back since is learned anew.
-    for (std::size_t i = 0; i < view->upstreams.size(); ++i) {
+    for (std::size_t i = 0; i < std::min(view->upstreams.size(), state_.signals.size()); ++i) {
       const Instant back = view->upstreams[i].admitted_since;
       if (back != Instant{} &&
           (i >= state_.view->upstreams.size() || state_.view->upstreams[i].admitted_since != back)) {
@@ -152,18 +219,19 @@ void Worker::close_idle() {
 void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   state_.shard.worker().connections_accepted.add();
   ++connections_;
-  const ConnectionLimit* reached = enter(entrance);
+  const Doorway& doorway = *entrance.doorway;
+  const ConnectionLimit* reached = enter(doorway);
   if (reached == nullptr) {
-    loop_.spawn(serve(entrance, fd, net::Peer(peer)));
+    loop_.spawn(serve(entrance.doorway, fd, net::Peer(peer)));
     state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     return;
   }
   state_.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::connection_limit});
   static log::RateLimit rate{1};
   log::warning(rate, "connection refused: max_connections reached",
-               {{"listener", entrance.door.listener.name}, {"max_connections", reached->most()}});
+               {{"listener", doorway.door.listener.name}, {"max_connections", reached->most()}});
   // A handshake to tell of it would cost more than what is refused.
-  if (entrance.door.tls == nullptr && refusals_.begin()) {
+  if (doorway.door.tls == nullptr && refusals_.begin()) {
     loop_.spawn(refuse(fd));
   } else {
     close(fd);
@@ -172,20 +240,20 @@ void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   }
 }
 
-ConnectionLimit* Worker::enter(Entrance& entrance) {
-  if (!limits_.process.enter()) return &limits_.process;
-  if (entrance.limit.enter()) return nullptr;
-  limits_.process.leave();
-  return &entrance.limit;
+ConnectionLimit* Worker::enter(const Doorway& doorway) {
+  if (!surroundings_.connections.enter()) return &surroundings_.connections;
+  if (doorway.entry.limit->enter()) return nullptr;
+  surroundings_.connections.leave();
+  return doorway.entry.limit.get();
 }
 
-rt::Task<> Worker::serve(Entrance& entrance, int fd, net::Peer peer) {
+rt::Task<> Worker::serve(std::shared_ptr<Doorway> doorway, int fd, net::Peer peer) {
   state_.shard.worker().connections_active.add();
-  auto serving = gate::serve_connection(entrance.door, fd, peer);
+  auto serving = gate::serve_connection(doorway->door, fd, peer);
   co_await std::move(serving);
   state_.shard.worker().connections_active.subtract();
-  entrance.limit.leave();
-  limits_.process.leave();
+  doorway->entry.limit->leave();
+  surroundings_.connections.leave();
   connection_ended();
 }
 
@@ -208,18 +276,23 @@ rt::Task<> Worker::housekeeping() {
   while (!state_.draining) {
     state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kHousekeepingInterval, &drain_);
-    for (const auto& pool : state_.pools) pool->sweep();
+    for (const auto& seat : state_.seats) {
+      if (seat) seat->pool.sweep();
+    }
+    release_unused();
     if (wake == rt::Wake::cancelled) break;
   }
   // The rest of the drain is for the closing handshakes.
-  const Instant close_websockets =
-      loop_.now() + std::min(config_->server.websocket_drain, config_->server.drain_timeout / 2);
+  const config::Server& server = state_.current->config.server;
+  const Instant close_websockets = loop_.now() + std::min(server.websocket_drain, server.drain_timeout / 2);
   while (connections_ > 0) {
     if (loop_.now() >= close_websockets) state_.drain_websockets.request(ErrorKind::draining);
     const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kDrainCheckInterval);
     static_cast<void>(wake);
   }
-  for (const auto& pool : state_.pools) pool->close_idle();
+  for (const auto& seat : state_.seats) {
+    if (seat) seat->pool.close_idle();
+  }
   loop_.stop();
 }
 
@@ -254,12 +327,6 @@ void Worker::flooded(http::h2::Flood flood, const net::Peer& peer) {
   state_.shard.worker().floods[static_cast<std::size_t>(flood)].add();
   static log::RateLimit rate{1};
   log::warning(rate, "connection closed: flood", {{"kind", http::h2::name_of(flood)}, {"peer", peer.ip_text()}});
-}
-
-upstream::Connector& Worker::for_upstream(std::size_t upstream) {
-  TlsConnector* secure = tls_connectors_[upstream].get();
-  if (secure != nullptr) return *secure;
-  return *this;
 }
 
 Result<std::unique_ptr<net::Stream>> Worker::connect(const net::SocketAddress& to) {

@@ -21,25 +21,53 @@
 #include "dao/sense/shard.h"
 #include "dao/server/connection_limit.h"
 #include "dao/server/explain.h"
-#include "dao/server/upstream_tls.h"
 #include "dao/server/worker_state.h"
 #include "dao/telemetry/access_log.h"
 
 namespace dao::server {
 
+// A listener of the process as a worker is to serve it from now on.
+struct Entry {
+  std::uint64_t listener = 0;  // tells listeners apart over configurations
+  std::size_t index = 0;       // in Server::listeners
+  std::vector<int> new_fds;    // sockets of its own to accept from, beside those it has; the worker's to close
+  std::shared_ptr<ConnectionLimit> limit;
+  std::shared_ptr<gate::ClientLimit> clients;    // null: no limit
+  std::shared_ptr<const gate::TlsListener> tls;  // null: none
+};
+
+// A configuration, made ready for one worker by another thread.
+struct WorkerOrders {
+  Adoption adoption;
+  std::vector<Entry> entries;                  // all there are: other listeners are closed
+  std::shared_ptr<gate::ClientLimit> clients;  // of the process; null: no limit
+  std::shared_ptr<telemetry::AccessLog> log;   // null: off
+};
+
 class Worker final : private http::RequestHandler, private upstream::Connector {
  public:
-  struct Socket {
-    std::size_t listener;  // in Server::listeners
-    int fd;
+  // What all workers share, and this one's part of it. All of it outlives the worker.
+  struct Surroundings {
+    std::size_t number;  // of the worker, from 0
+    sense::Shard& shard;
+    sense::InFlight& in_flight;
+    sense::Admission& admission;
+    ConnectionLimit& connections;  // of the process
+    // Called on the worker's thread when it has no more use for some numbers.
+    std::function<void(std::size_t worker, const Released&)> released;
   };
-  // Takes ownership of the sockets.
-  Worker(std::shared_ptr<const config::Config> config, const std::vector<Socket>& sockets, sense::Shard& shard,
-         sense::InFlight& in_flight, sense::Admission& admission, ConnectionLimits& limits,
-         const gate::ClientLimits& client_limits, telemetry::AccessLogLane* lane, std::uint64_t seed,
-         const gate::TlsListeners& tls, const UpstreamTlsContexts& upstream_tls, std::shared_ptr<flow::Shared> filters);
+  Worker(Surroundings surroundings, std::uint64_t seed);
   ~Worker() override;
 
+  // Any thread: makes ready what needs the worker, for obey(). Upstreams of the generation that are in `seated` have
+  // their seats already.
+  [[nodiscard]] Adoption prepare(const std::shared_ptr<const Generation>& generation, const std::vector<bool>& seated);
+  // Before start(): at once. Afterwards any thread: as a message; `done` is called on the worker's thread when it is in
+  // force, and not at all by a worker that has ended.
+  void obey(WorkerOrders orders, std::function<void()> done);
+
+  // Before start(): this is worker `number` of all that share `slots`.
+  void share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number);
   void start();
   // Any thread: new addresses for an upstream.
   void resolved(std::size_t upstream, net::Resolution resolution);
@@ -66,37 +94,46 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void client_left(const net::Peer& client) override;
   void flooded(http::h2::Flood flood, const net::Peer& peer) override;
 
-  upstream::Connector& for_upstream(std::size_t upstream) override;
   Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) override;
 
-  // A listener and who accepts from it.
+  // A listener as one configuration has it. The connections that came in by it hold it.
+  struct Doorway {
+    std::shared_ptr<const Generation> generation;
+    std::unique_ptr<http::ServerSettings> settings;
+    Entry entry;
+    std::shared_ptr<gate::ClientLimit> process_clients;
+    gate::Door door;
+  };
+  // A listening socket.
   struct Entrance {
     Worker& worker;
-    gate::Door door;
-    ConnectionLimit& limit;
+    std::uint64_t listener;
+    std::shared_ptr<Doorway> doorway;
     std::unique_ptr<net::Acceptor> acceptor;
   };
 
+  void obey(WorkerOrders orders);
+  void set_doors(std::vector<Entry> entries, const std::shared_ptr<gate::ClientLimit>& clients);
+  [[nodiscard]] std::shared_ptr<Doorway> make_doorway(Entry entry, std::shared_ptr<gate::ClientLimit> clients);
+  void release_unused();
   void accepted(Entrance& entrance, int fd, const sockaddr* peer);
-  rt::Task<> serve(Entrance& entrance, int fd, net::Peer peer);
+  rt::Task<> serve(std::shared_ptr<Doorway> doorway, int fd, net::Peer peer);
   // Null if the connection may come in, else the limit that is reached. Paid back in serve().
-  ConnectionLimit* enter(Entrance& entrance);
+  ConnectionLimit* enter(const Doorway& doorway);
   rt::Task<> refuse(int fd);
   rt::Task<> housekeeping();
   void connection_ended();
 
   const SystemClock clock_;
   rt::EpollLoop loop_;
-  std::shared_ptr<const config::Config> config_;
-  http::ServerSettings settings_;
-  std::vector<std::unique_ptr<TlsConnector>> tls_connectors_;  // by the upstreams' numbers; null without TLS
+  const Surroundings surroundings_;
   WorkerState state_;
-  ConnectionLimits& limits_;
   std::vector<std::unique_ptr<http::RequestHead>> spare_request_heads_;
   net::HandshakeTurns handshake_turns_;
   rt::Cancel drain_;
   gate::Refusals refusals_;
   std::vector<upstream::Pool*> announcing_pools_;
+  std::shared_ptr<telemetry::AccessLog> log_;  // of state_.access_log
   std::vector<std::unique_ptr<Entrance>> entrances_;
   std::size_t connections_ = 0;
   std::thread thread_;

@@ -100,9 +100,9 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
 constexpr ErrorKind kTlsFailures[] = {ErrorKind::tls_protocol, ErrorKind::tls_certificate, ErrorKind::tls_alert,
                                       ErrorKind::timeout_head, ErrorKind::closed,          ErrorKind::reset};
-constexpr ErrorKind kRejections[] = {ErrorKind::no_route,         ErrorKind::no_upstream,
-                                     ErrorKind::connection_limit, ErrorKind::client_connection_limit,
-                                     ErrorKind::rate_limited,     ErrorKind::address_denied};
+constexpr ErrorKind kRejections[] = {
+    ErrorKind::no_route,     ErrorKind::no_upstream,    ErrorKind::connection_limit, ErrorKind::client_connection_limit,
+    ErrorKind::rate_limited, ErrorKind::address_denied, ErrorKind::queue_full,       ErrorKind::timeout_queue};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
     ErrorKind::unreachable,    ErrorKind::timeout_head,    ErrorKind::timeout_body,
@@ -221,7 +221,7 @@ constexpr Metric kMetrics[] = {
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
      "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, limit for one "
-     "client, rate limit, address not allowed.",
+     "client, rate limit, address not allowed, every upstream at its limit.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
     {"dao_http2_floods_total", MetricType::Counter, "kind",
      "HTTP/2 connections of clients ended because they flooded DAO, by what they sent too much of or made it send.",
@@ -458,6 +458,30 @@ constexpr Metric kMetrics[] = {
      [](const Sums& sums, Series& series) {
        each_route(sums, series, [](const RouteCounters& route) { return route.fail_open.value(); });
      }},
+    {"dao_route_queue_waiting", MetricType::Gauge, "route",
+     "Requests that wait now for an upstream below its max_in_flight.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_waiting.value(); });
+     }},
+    {"dao_route_queued_total", MetricType::Counter, "route",
+     "Requests that had to wait since every upstream was at its max_in_flight; a retry counts anew.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queued.value(); });
+     }},
+    {"dao_route_queue_timeouts_total", MetricType::Counter, "route", "Of these, waited in vain for queue_timeout_ms.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_timeouts.value(); });
+     }},
+    {"dao_route_queue_overflows_total", MetricType::Counter, "route",
+     "Requests that could not wait, for queue_max of them did already.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_overflows.value(); });
+     }},
+    {"dao_route_queue_seconds", MetricType::Histogram, "route",
+     "How long requests waited for an upstream below its max_in_flight, whatever came of it.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, route] : sums.routes) series.histogram(route.queue_time, {{"route", std::string{name}}});
+     }},
     {"dao_retries_denied_total", MetricType::Counter, "", "Retries not made because the retry budget was spent.",
      [](const Sums& sums, Series& series) { series.value(sums.worker.retries_denied.value()); }},
     // DAO itself
@@ -508,11 +532,12 @@ std::string_view unit_of(std::string_view name) {
 }
 
 template <class Seen>
-void keep_busiest(std::span<const std::string> names, const std::vector<Seen>& seen,
+void keep_busiest(std::span<const Numbered> shown, const std::vector<Seen>& seen,
                   std::map<std::string_view, const Seen*>& into) {
-  for (std::size_t i = 0; i < std::min(names.size(), seen.size()); ++i) {
-    const Seen*& kept = into[names[i]];
-    if (kept == nullptr || seen[i].requests > kept->requests) kept = &seen[i];
+  for (const auto& [name, number] : shown) {
+    if (number >= seen.size()) continue;  // the view is from before it came
+    const Seen*& kept = into[name];
+    if (kept == nullptr || seen[number].requests > kept->requests) kept = &seen[number];
   }
 }
 
@@ -520,34 +545,34 @@ void sum_up(Sums& sums) {
   const MetricsSnapshot& snapshot = sums.snapshot;
   for (const sense::Shard* shard : snapshot.shards) {
     sums.worker.add(shard->worker());
-    for (std::size_t i = 0; i < shard->routes().size(); ++i) {
-      const bool named = i < snapshot.routes.size();
-      sums.routes[named ? std::string_view{snapshot.routes[i]} : kNoRouteLabel].add(shard->routes()[i]);
-    }
-    for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
-      sums.upstreams[snapshot.upstreams[i]].counters.add(shard->upstreams()[i]);
+    sums.routes[kNoRouteLabel].add(shard->unrouted());
+    for (const auto& [name, number] : snapshot.routes) sums.routes[name].add(shard->routes()[number]);
+    for (const auto& [name, number] : snapshot.upstreams) {
+      sums.upstreams[name].counters.add(shard->upstreams()[number]);
     }
   }
   if (snapshot.view != nullptr) {
     keep_busiest(snapshot.routes, snapshot.view->routes, sums.seen_routes);
     keep_busiest(snapshot.upstreams, snapshot.view->upstreams, sums.seen_upstreams);
     const auto& views = snapshot.view->upstreams;
-    for (std::size_t i = 0; i < std::min(views.size(), snapshot.upstreams.size()); ++i) {
-      sense::UpstreamView& sum = sums.upstreams[snapshot.upstreams[i]].view;
-      sum.presence = views[i].presence;
+    for (const auto& [name, number] : snapshot.upstreams) {
+      if (number >= views.size()) continue;
+      const sense::UpstreamView& seen = views[number];
+      sense::UpstreamView& sum = sums.upstreams[name].view;
+      sum.presence = seen.presence;
       sense::PresenceFigures& figures = sum.figures;
       for (std::size_t state = 0; state < sense::kPresenceStates; ++state) {
-        figures.entered[state] += views[i].figures.entered[state];
+        figures.entered[state] += seen.figures.entered[state];
       }
-      figures.probes_good += views[i].figures.probes_good;
-      figures.probes_failed += views[i].figures.probes_failed;
-      figures.trials += views[i].figures.trials;
-      figures.trials_failed += views[i].figures.trials_failed;
+      figures.probes_good += seen.figures.probes_good;
+      figures.probes_failed += seen.figures.probes_failed;
+      figures.trials += seen.figures.trials;
+      figures.trials_failed += seen.figures.trials_failed;
     }
   }
   if (snapshot.in_flight == nullptr) return;
-  for (std::size_t i = 0; i < snapshot.upstreams.size(); ++i) {
-    sums.upstreams[snapshot.upstreams[i]].in_flight += snapshot.in_flight->count(i);
+  for (const auto& [name, number] : snapshot.upstreams) {
+    sums.upstreams[name].in_flight += snapshot.in_flight->count(number);
   }
 }
 

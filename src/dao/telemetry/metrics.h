@@ -18,13 +18,18 @@ inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0
 // The `route` of requests that matched no route.
 inline constexpr std::string_view kNoRouteLabel = "(none)";
 
-// Everything a scrape needs; borrowed for the call. `routes` and `upstreams` name the shards' numbers; shards of a
-// different shape than these lists are an error of the caller. Upstreams (or routes) of the same name are one series,
-// summed; of what the view says, which has no sum, the busiest one is shown.
+// What is shown under a name: the route or the upstream that has this number in the shards and the view.
+struct Numbered {
+  std::string_view name;
+  std::uint32_t number = 0;
+};
+
+// Everything a scrape needs; borrowed for the call. All numbers are the shards'. Upstreams (or routes) of the same name
+// are one series, summed; of what the view says, which has no sum, the busiest one is shown.
 struct MetricsSnapshot {
   std::span<const sense::Shard* const> shards = {};  // one per worker
-  std::span<const std::string> routes = {};
-  std::span<const std::string> upstreams = {};
+  std::span<const Numbered> routes = {};
+  std::span<const Numbered> upstreams = {};
   const sense::InFlight* in_flight = nullptr;
   const sense::View* view = nullptr;  // the latest; null: none yet, and nothing of it is shown
   const sense::Histogram* mind_steps = nullptr;

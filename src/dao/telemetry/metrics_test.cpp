@@ -78,8 +78,8 @@ class MetricsTest : public testing::Test {
     return found == exposition.series.end() ? std::nan("") : found->second;
   }
 
-  std::vector<std::string> routes_ = {"api", "web"};
-  std::vector<std::string> upstreams_ = {"a", "b"};
+  std::vector<Numbered> routes_ = {{"api", 0}, {"web", 1}};
+  std::vector<Numbered> upstreams_ = {{"a", 0}, {"b", 1}};
   Shard one_{2, 2};
   Shard two_{2, 2};
   sense::InFlight in_flight_{2};
@@ -232,7 +232,7 @@ TEST_F(MetricsTest, WithoutRequestsThereAreRatesButNoQuantilesAndNoRatio) {
 }
 
 TEST_F(MetricsTest, OfUpstreamsOfOneNameTheBusiestIsSeen) {
-  upstreams_ = {"a", "a"};
+  upstreams_ = {{"a", 0}, {"a", 1}};
   view_.upstreams.resize(2);
   view_.upstreams[0].requests = 5;
   view_.upstreams[0].error_rate = 1;
@@ -311,7 +311,7 @@ TEST_F(MetricsTest, LargeCountersAreExact) {
 }
 
 TEST_F(MetricsTest, UpstreamsOfOneNameAreOneSeries) {
-  upstreams_ = {"same", "same"};
+  upstreams_ = {{"same", 0}, {"same", 1}};
   one_.record(FinishedAttempt{.upstream = 0, .status = 200});
   one_.record(FinishedAttempt{.upstream = 1, .status = 200});
   in_flight_.enter(0);
@@ -321,7 +321,7 @@ TEST_F(MetricsTest, UpstreamsOfOneNameAreOneSeries) {
 }
 
 TEST_F(MetricsTest, LabelValuesAreEscaped) {
-  routes_ = {"a\"b\\c\nd", "web"};
+  routes_ = {{"a\"b\\c\nd", 0}, {"web", 1}};
   one_.record(FinishedRequest{.route = 0, .status = 200, .response_bytes = 1});
   EXPECT_EQ(value(R"(dao_response_bytes_total{route="a\"b\\c\nd"})"), 1);
 }

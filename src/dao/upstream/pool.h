@@ -40,8 +40,6 @@ class Connector {
  public:
   virtual ~Connector() = default;
   // Begins to connect (net/socket_stream.h: connect). Errors: Origin::backend, Sent::nothing.
-  // The one to use for the upstream of this number.
-  virtual Connector& for_upstream(std::size_t) { return *this; }
   virtual Result<std::unique_ptr<net::Stream>> connect(const net::SocketAddress& to) = 0;
   // As connect(), where nothing but HTTP/1.1 will do: nothing else is offered.
   virtual Result<std::unique_ptr<net::Stream>> connect_h1(const net::SocketAddress& to) { return connect(to); }
@@ -123,6 +121,9 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
+  // For connections that are opened, and waits that begin, from now on. The protocol and the PROXY header are as
+  // before.
+  void configure(const PoolSettings& settings) { settings_ = settings; }
   // Endpoints that stay keep their idle connections; those of the others are closed, exchanges under way go on.
   void set_addresses(const std::vector<net::SocketAddress>& addresses);
   [[nodiscard]] std::size_t endpoints() const { return endpoints_.size(); }

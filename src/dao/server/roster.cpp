@@ -1,0 +1,93 @@
+#include "dao/server/roster.h"
+
+#include <fmt/format.h>
+
+namespace dao::server {
+
+namespace {
+
+// What makes the connections to it, and what was learned of it, those of another one.
+std::string identity_of(const config::Upstream& upstream) {
+  const config::UpstreamTls& tls = upstream.tls;
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}{}{}{}", upstream.name, upstream.url.text, tls.ca, tls.server_name,
+                     tls.cert, tls.key, static_cast<int>(upstream.proxy_protocol), tls.verify, tls.protocols.h1,
+                     tls.protocols.h2);
+}
+
+}  // namespace
+
+void Roster::number(config::Config& config) {
+  for (config::Upstream& upstream : config.upstreams) upstream.number = upstreams_.of(identity_of(upstream));
+  for (config::Rule& rule : config.rules) rule.number = rules_.of(rule.name);
+}
+
+Roster::Leaving Roster::keep(std::span<const std::shared_ptr<const config::Config>> configs) {
+  std::unordered_set<std::uint32_t> upstreams;
+  std::unordered_set<std::uint32_t> rules;
+  for (const auto& config : configs) {
+    for (const config::Upstream& upstream : config->upstreams) upstreams.insert(upstream.number);
+    for (const config::Rule& rule : config->rules) rules.insert(rule.number);
+  }
+  return {.upstreams = upstreams_.keep(upstreams), .rules = rules_.keep(rules)};
+}
+
+void Roster::give_up() {
+  upstreams_.give_up();
+  rules_.give_up();
+}
+
+void Roster::release_upstreams(std::span<const std::uint32_t> numbers) {
+  for (const std::uint32_t number : numbers) upstreams_.release(number, parties_);
+}
+
+void Roster::release_rules(std::span<const std::uint32_t> numbers) {
+  for (const std::uint32_t number : numbers) rules_.release(number, parties_);
+}
+
+std::uint32_t Roster::Numbers::of(const std::string& identity) {
+  if (const auto known = by_identity_.find(identity); known != by_identity_.end()) return known->second;
+  std::uint32_t number = static_cast<std::uint32_t>(entries_.size());
+  if (free_.empty()) {
+    entries_.emplace_back();
+  } else {
+    number = free_.back();
+    free_.pop_back();
+  }
+  entries_[number] = {.identity = identity, .state = State::added};
+  by_identity_.emplace(identity, number);
+  added_.push_back(number);
+  return number;
+}
+
+std::vector<std::uint32_t> Roster::Numbers::keep(const std::unordered_set<std::uint32_t>& numbers) {
+  for (const std::uint32_t number : added_) entries_[number].state = State::kept;
+  added_.clear();
+  std::vector<std::uint32_t> leaving;
+  for (std::uint32_t number = 0; number < entries_.size(); ++number) {
+    Entry& entry = entries_[number];
+    if (entry.state != State::kept || numbers.contains(number)) continue;
+    by_identity_.erase(entry.identity);
+    entry.identity.clear();
+    entry.state = State::leaving;
+    leaving.push_back(number);
+  }
+  return leaving;
+}
+
+void Roster::Numbers::give_up() {
+  for (const std::uint32_t number : added_) {
+    by_identity_.erase(entries_[number].identity);
+    entries_[number] = {};
+    free_.push_back(number);
+  }
+  added_.clear();
+}
+
+void Roster::Numbers::release(std::uint32_t number, std::size_t parties) {
+  Entry& entry = entries_[number];
+  if (++entry.released < parties) return;
+  entry = {};
+  free_.push_back(number);
+}
+
+}  // namespace dao::server
