@@ -742,7 +742,7 @@ def test_a_storm_of_signals(start_dao: StartDao, make_origin: MakeOrigin) -> Non
         dao.signal(signal.SIGHUP)
     dao.write_config(last)
     dao.signal(signal.SIGHUP)
-    deadline.wait_until(lambda: len(dao.logs("reloading")) == len(dao.logs("reloaded")), "the last one to be over")
+    deadline.wait_until(lambda: len(dao.logs("loading a configuration")) == len(dao.logs("reloaded")), "the last one to be over")
     deadline.wait_until(lambda: 'upstream="last"' in dao.get("/metrics")[1], "the last file to be in use")
     expect_ok(client.exchange(get("/last")))
     assert not dao.logs("reload failed, nothing was changed")
@@ -765,7 +765,7 @@ def test_no_reload_while_draining(start_dao: StartDao, make_origin: MakeOrigin) 
     assert body(client.response()) == "held"
     assert dao.wait_exit() == 0
     dao.check_undamaged()
-    assert not dao.logs("reloading") and not new.requests
+    assert not dao.logs("loading a configuration") and not new.requests
 
 
 def test_descriptors_and_memory_stay_flat(start_dao: StartDao, make_origin: MakeOrigin) -> None:

@@ -92,6 +92,7 @@ void Process::give_up(Prepared prepared) {
   static_cast<void>(prepared);
   names_->unwatch(roster_->added_upstreams());
   roster_->give_up();
+  names_->watch(*config());  // by the servers and times of the one in use
 }
 
 // Until every upstream was looked for, found or not. The resolver reports within its timeout.
@@ -350,12 +351,15 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
 ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
   describe_use(outcome);
   if (order.dry_run) return outcome;
+  {
+    const std::lock_guard lock(current_mutex_);
+    ++status_.reloads_failed;
+    status_.last_reload_successful = false;
+    status_.last_error = outcome.error;
+    status_.last_reload_at = clock_.wall_now();
+  }
+  // Who has read the line may count on the status.
   log::error("reload failed, nothing was changed", {{"by", order.author}, {"reason", outcome.error}});
-  const std::lock_guard lock(current_mutex_);
-  ++status_.reloads_failed;
-  status_.last_reload_successful = false;
-  status_.last_error = outcome.error;
-  status_.last_reload_at = clock_.wall_now();
   return outcome;
 }
 
