@@ -121,6 +121,8 @@ std::pair<bool, net::SslSessionPtr> shake_hands(const TlsListener& listener, SSL
     SSL_do_handshake(server.get());
   }
   EXPECT_EQ(SSL_is_init_finished(client.get()), 1);
+  // A session whose connection ends without a goodbye is not resumed.
+  SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   return {SSL_session_reused(client.get()) == 1, net::SslSessionPtr(SSL_get1_session(client.get()))};
 }
 

@@ -152,16 +152,16 @@ TEST_F(WorkerStateTest, ARetryGoesWhereTheRequestsOwnConfigurationSays) {
 TEST_F(WorkerStateTest, WhoIsGoneIsClosedAndClearedWithItsLastRequestAndNotBefore) {
   start(rule("old", {1}));
   Client other(loop, *path);
+  u(1).connections = {{read_head(), say(ok("ok")), read_head(), wait(seconds(5)), say(ok("late")), again()},
+                      {read_head(), wait(seconds(1)), say(ok("two")), again()}};
   EXPECT_THAT(ask(get("/1")), EndsWith("ok"));
-  u(1).connections = {{read_head(), wait(seconds(5)), say(ok("late")), again()}};
-  u(1).otherwise = {read_head(), wait(seconds(2)), say(ok("two")), again()};
   // Two connections, the first of which has served.
-  other.send(get("/fast"));
   client->send(get("/slow"));
+  other.send(get("/fast"));
   EXPECT_EQ(u(1).opened, 2);
   EXPECT_THAT(reload(rule("new", {2})).upstreams, IsEmpty());
   other.pass(seconds(1));
-  EXPECT_THAT(other.take(), EndsWith("ok"));
+  EXPECT_THAT(other.take(), EndsWith("two"));
   // It is idle, and may serve a retry of the other one.
   EXPECT_THAT(release().upstreams, IsEmpty());
   EXPECT_EQ(u(1).open, 2);
@@ -185,12 +185,15 @@ TEST_F(WorkerStateTest, WhoIsGoneIsClosedAndClearedWithItsLastRequestAndNotBefor
 }
 
 TEST_F(WorkerStateTest, WhoStaysIsTheVerySame) {
-  start(rule("a", {1, 2}) + rule("b", {3}, "match = { path_prefix = \"/b\" }\n"));
+  start(rule("a", {1, 2}, "match = { path_prefix = \"/x\" }\n") + rule("b", {3}, "match = { path_prefix = \"/b\" }\n"));
+  for (int number : {1, 2}) {
+    u(number).connections = {{read_head(), say(ok("ok")), read_head(), say(ok("ok")), read_head(), wait(seconds(5)),
+                              say(ok("late")), again()}};
+  }
   for (int i = 0; i < 4; ++i) EXPECT_THAT(ask(get("/x")), EndsWith("ok"));
   EXPECT_THAT(ask(get("/b")), EndsWith("ok"));
   Client held(loop, *path);
-  u(2).otherwise = u(1).otherwise = {read_head(), wait(seconds(5)), say(ok("late")), again()};
-  held.send(get("/held"));
+  held.send(get("/x/held"));
   const UpstreamSeat* seats[] = {path->state.seats[0].get(), path->state.seats[1].get(), path->state.seats[2].get()};
   const sense::UpstreamSignals* signals = &path->state.signals[0];
   const Instant now = loop.now();

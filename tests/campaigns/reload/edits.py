@@ -28,6 +28,7 @@ def base(stable_url: str, urls: list[str], certificates: list[Mapping[str, str]]
         },
         "proxy": dict(PATIENT),
         "telemetry": {"prometheus_bind": "127.0.0.1:0"},
+        "memory": {"follow_files": False},  # the campaign says when
         "routes": {
             "rule": [
                 _rule("stable", "/stable", [("stable", stable_url)]),
