@@ -107,7 +107,7 @@ class Clients:
 
 
 def run_campaign(
-    reloads: int, seed: int, folder: Path, *, workers: int = 2, per_phase: int = 25, pause: float = 0.02, quiet: bool = False
+    reloads: int, seed: int, folder: Path, *, workers: int = 2, per_phase: int = 25, pause: float = 0.1, quiet: bool = False
 ) -> Result:
     """Phases take turns: `per_phase` reloads, `pause` seconds after each, and then as long without any."""
     result = Result()
@@ -240,13 +240,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--per-phase", type=int, default=25, help="reloads between two quiet phases")
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds after each reload")
     parser.add_argument("--folder", type=Path, help="where logs and the last file are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         result = run_campaign(
-            options.reloads, options.seed, folder, workers=options.workers, per_phase=options.per_phase
+            options.reloads,
+            options.seed,
+            folder,
+            workers=options.workers,
+            per_phase=options.per_phase,
+            pause=options.pause,
         )
     print(f"seed             {options.seed}")
     print(show(result))
