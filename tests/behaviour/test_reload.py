@@ -297,6 +297,35 @@ def test_streams_under_way_end_as_they_began(start_dao: StartDao, make_origin: M
             assert old.wait_for("/call").body == b"\0\0\0\0\2ab\0\0\0\0\2cd"
 
 
+def test_who_waits_for_a_full_upstream_goes_on_waiting(start_dao: StartDao, make_origin: MakeOrigin) -> None:
+    """`max_in_flight` counts over the reload, and who waits for an upstream that is gone has it all the same."""
+    origin, new = named(make_origin, "old"), named(make_origin, "new")
+    go = threading.Event()
+    origin.answer("/held", SLOW, Wait(go), b"held")
+
+    def at_most(count: int, *more: tuple[str, str]) -> dict[str, object]:
+        limited = rule("all", ("old", origin.url), *more, proxy={"queue_timeout_ms": 60_000})
+        limited["upstreams"][0]["max_in_flight"] = count  # type: ignore[index]
+        return config(limited)
+
+    dao = start_dao(at_most(1))
+    clients = [dao.client() for _ in range(4)]
+    for number, client in enumerate(clients[:3]):
+        client.send(get(f"/held/{number}"))
+        deadline.wait_until(
+            lambda n=number: dao.metrics().total("dao_requests_active") == n + 1, f"request {number} at DAO"
+        )
+    origin.wait(lambda: len(origin.requests) == 1, "the first request")
+    dao.reload(at_most(1))
+    assert len(origin.requests) == 1 and dao.metrics().total("dao_upstream_in_flight", upstream="old") == 1
+    dao.reload(config(rule("all", ("new", new.url))))
+    assert body(clients[3].exchange(get("/held/new"))) == "new"
+    go.set()
+    for client in clients[:3]:
+        assert body(client.response()) == "held"
+    origin.wait(lambda: origin.open_connections == 0, "the connections of the upstream that is gone to be closed")
+
+
 # Listeners ------------------------------------------------------------------------------------------------------------
 
 
