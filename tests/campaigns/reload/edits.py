@@ -142,7 +142,8 @@ class Editor:
                 {"request_headers_set": {"X-Turn": self._new_name("t")}},
                 {"response_headers_set": {"X-Turn": self._new_name("t")}, "request_headers_remove": ["X-Nothing"]},
                 {"allow": ["127.0.0.0/8"]},
-                {"rate_limit": {"rps": self._random.randint(500_000, 1_000_000)}},
+                # A minute's burst: a limiter refuses who comes by a clock that is further behind another worker's than that.
+                {"rate_limit": {"rpm": self._random.randint(500_000, 1_000_000), "burst": 1_000_000}},
             ]
         )
 
