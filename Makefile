@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-store campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-reload campaign-store campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ campaign-presence: ## randomised faults of upstreams; every presence verdict sco
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream dao_load
 	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
+
+campaign-reload: ## 1000 random reloads under load of every kind; nobody may notice
+	@scripts/install-deps build test
+	@scripts/build release dao dao-upstream
+	@/usr/bin/python3 tests/campaigns/reload/run.py $(CAMPAIGN_ARGS)
 
 campaign-store: ## kill -9 at 500 random moments under writes to the store; it must be whole each time
 	@scripts/install-deps build test

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from lib import deadline
 from lib.admin import TOKEN, ask, change, read, with_admin
 from lib.client import RawClient
-from lib.dao import Dao, LogLine, simple_config, to_toml
+from lib.dao import REPOSITORY, Dao, LogLine, simple_config, to_toml
 from lib.dns import DnsServer
 from lib.faults import expect_error, expect_ok, get, post
 from lib.h2_origin import H2Origin
@@ -788,3 +789,16 @@ def test_descriptors_and_memory_stay_flat(start_dao: StartDao, make_origin: Make
     origin.wait(lambda: origin.open_connections <= 2, "the idle connections of those that are gone to be closed")
     deadline.wait_until(lambda: dao.fd_count() <= fds, f"{fds} descriptors, as after the first ten")
     assert dao.rss_bytes() - rss < (8 << 20) * deadline.MEMORY_SCALE
+
+
+def test_thirty_reloads_at_random_under_every_kind_of_load(tmp_path: Path) -> None:
+    """A short campaign (tests/campaigns/reload): no request fails, and no descriptor is left. Latencies are for the long
+    one: they need a machine of their own."""
+    sys.path.insert(0, str(REPOSITORY / "tests/campaigns/reload"))
+    from run import run_campaign, show
+
+    result = run_campaign(30, 1, tmp_path, per_phase=10, quiet=True)
+    broken = [text for text in result.promises if "p99" not in text]
+    assert not result.failures and not broken, show(result)
+    assert (result.reloads, result.broken) == (29, 1)
+    assert set(result.counts) == {"keep-alive", "connections", "http2", "tls", "upload", "download", "websocket"}
