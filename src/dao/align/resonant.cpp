@@ -15,8 +15,8 @@
 // hair of the best take turns by their weights. Of more than kScanned candidates, kDrawn are drawn for each choice:
 // several proxies then do not all find the same one best (Mitzenmacher, "The power of two choices", 2001).
 //
-// An upstream that looks worse is asked again now and then, or it could never look better: one request at a time, once a
-// second and never more than one in kExploreOneOf; where there is hope soon again, and one in kExploreAgainOneOf.
+// An upstream that looks worse is asked again now and then, or it could never look better: one request at a time, once
+// a second and never more than one in kExploreOneOf; where there is hope soon again, and one in kExploreAgainOneOf.
 //
 // The awareness level is how much of this is used: dormant, turns by weight; aware, two candidates drawn at random are
 // compared; from vigilant on, all of it.

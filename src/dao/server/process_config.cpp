@@ -292,7 +292,11 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   const bool same = wanted->text == *text_before;
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
                         .pending_restart = pending_restart(*config(), wanted->loaded.config, worker_count_)};
-  if (const auto changes = config::diff(*text_before, wanted->text)) outcome.changes = config::render_json(*changes);
+  // Takes its time where there are many routes: requests need not wait for it.
+  const auto tell_changes = [&] {
+    const auto changes = config::diff(*text_before, wanted->text);
+    if (changes) outcome.changes = config::render_json(*changes);
+  };
   if (same && order.from != ConfigOrder::From::file) {
     outcome.result = ConfigOutcome::Result::unchanged;
     describe_use(outcome);
@@ -306,12 +310,14 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
     return failed(order, std::move(outcome));
   }
   if (order.dry_run) {
+    tell_changes();
     give_up(*std::move(prepared));
     outcome.result = ConfigOutcome::Result::valid;
     describe_use(outcome);
     return outcome;
   }
   adopt(*std::move(prepared));
+  tell_changes();
   const std::uint64_t snapshot = same ? config_status().snapshot
                                       : history_->record({.author = order.author,
                                                           .reason = order.reason,

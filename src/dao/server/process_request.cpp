@@ -406,8 +406,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   journal.failed(failure);
   if (filters) filters->answers_itself();
-  auto answering =
-      answer_error(worker, config.server, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
+  auto answering = answer_error(worker, config.server, *client, response.head(), failure,
+                                explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }
