@@ -1,12 +1,16 @@
-// Any bytes as a config file: load_text never crashes, its diagnostics can always be rendered, and what it accepts
-// keeps the promises that config.h makes.
+// Any bytes as a config file, or a bundle of several: load_text never crashes, its diagnostics can always be rendered,
+// and what it accepts keeps the promises that config.h makes, differs in nothing from itself, and can still be read
+// when its secrets are taken out.
 #include <cstdint>
 #include <cstdlib>
 #include <set>
+#include <string>
 #include <string_view>
 
 #include "dao/config/check_report.h"
+#include "dao/config/diff.h"
 #include "dao/config/load.h"
+#include "dao/config/redact.h"
 
 namespace {
 
@@ -30,7 +34,7 @@ bool is_known(std::uint64_t intents, const Config& config) {
 }
 
 void check_config(const Config& config) {
-  require(!config.server.bind.empty() && !config.rules.empty() && !config.upstreams.empty());
+  require(!config.server.listeners.empty() && !config.rules.empty() && !config.files.empty());
   require(config.dns.min_ttl <= config.dns.max_ttl && config.proxy.defaults.retries <= 2);
   std::set<std::string_view> names;
   for (const Upstream& upstream : config.upstreams) {
@@ -46,7 +50,8 @@ void check_config(const Config& config) {
   names.clear();
   for (const Rule& rule : config.rules) {
     require(names.insert(rule.name).second);
-    require(!rule.upstreams.empty() && rule.proxy.retries <= 2);
+    require(!rule.upstreams.empty() || rule.redirect.on() || rule.respond.on());
+    require(rule.proxy.retries <= 2);
     require(!(rule.match.path_prefix && rule.match.path_exact));
     const ResonantWeights& weights = rule.policy.weights;
     for (const double weight : {weights.load, weights.intent, weights.tempo}) require(weight >= 0 && weight <= 100);
@@ -68,5 +73,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(loaded || !loaded.error().empty());
   check_diagnostics(loaded ? loaded->warnings : loaded.error());
   if (loaded) check_config(loaded->config);
+  const auto changes = diff(text, text);
+  require(changes ? changes->empty() : !changes.error().empty());
+  require(changes.has_value() || !loaded.has_value());
+  const std::string shown = redact_text(text);
+  require(!loaded.has_value() || diff(text, shown).has_value());
   return 0;
 }

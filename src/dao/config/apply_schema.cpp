@@ -10,6 +10,7 @@
 
 #include "dao/config/names.h"
 #include "dao/config/nearest.h"
+#include "dao/config/redact.h"
 #include "dao/config/schema.h"
 
 namespace dao::config {
@@ -153,12 +154,12 @@ class Walk {
                          std::ranges::find(spec.tables, member.name, &Table::name) != spec.tables.end();
       if (known) continue;
       // Looking for similar names costs; a file full of unknown keys shall not take minutes.
-      findings_.error(member.where, join(path, member.name),
+      findings_.error(member.where, join_key(path, member.name),
                       findings_.full() ? Problem{.message = {}} : unknown_key(member.name, spec, header));
     }
     check_exclusive(spec, node, path);
     for (const Key& key : spec.keys) {
-      const std::string key_path = join(path, key.name);
+      const std::string key_path = join_key(path, key.name);
       if (const Member* member = node.find(key.name)) {
         places_[key_path] = member->value.where;
         given(key, member->value, object, key_path);
@@ -172,7 +173,7 @@ class Walk {
     }
     for (const Table& inner : spec.tables) {
       const Member* member = node.find(inner.name);
-      const std::string inner_path = join(path, inner.name);
+      const std::string inner_path = join_key(path, inner.name);
       if (inner.enter_named != nullptr) {
         named(inner, member, object, inner_path);
       } else if (inner.repeated) {
@@ -184,13 +185,6 @@ class Walk {
   }
 
  private:
-  static std::string join(const std::string& path, std::string_view name) {
-    const bool bare =
-        !name.empty() && std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_' || c == '-'; });
-    const std::string text = bare ? std::string(name) : in_quotes(name);
-    return path.empty() ? text : fmt::format("{}.{}", path, text);
-  }
-
   void check_exclusive(const Table& spec, const Node& node, const std::string& path) {
     if (spec.exclusive.empty()) return;
     const std::size_t space = spec.exclusive.find(' ');
@@ -201,7 +195,7 @@ class Walk {
     if (a == nullptr || b == nullptr) return;
     const Member* later = a->where < b->where ? b : a;
     findings_.error(
-        later->where, join(path, later->name),
+        later->where, join_key(path, later->name),
         {.message = fmt::format("\"{}\" and \"{}\" exclude each other", one, other), .expected = "only one of them"});
   }
 
@@ -236,7 +230,7 @@ class Walk {
     };
     if (all.kind != Node::Kind::table) return wrong(all, path);
     for (const Member& one : all.members) {
-      const std::string one_path = join(path, one.name);
+      const std::string one_path = join_key(path, one.name);
       places_[one_path] = one.where;
       if (one.value.kind != Node::Kind::table) {
         wrong(one.value, one_path);
@@ -355,7 +349,8 @@ class Walk {
     const bool takes_one = key.kind != Kind::text_list;
     const bool takes_many = key.kind != Kind::text;
     if (node.kind == Node::Kind::text && takes_one) {
-      if (check_choice(key, node, path)) store(key, {.texts = {{{}, node.text}}}, {{node.where, path}}, object);
+      if (check_shown(node, path) && check_choice(key, node, path))
+        store(key, {.texts = {{{}, node.text}}}, {{node.where, path}}, object);
       return;
     }
     if (node.kind != Node::Kind::list || !takes_many) {
@@ -382,7 +377,7 @@ class Walk {
       } else if (key.unique_items && !seen.insert(item.text).second) {
         findings_.error(item.where, item_path,
                         {.message = in_quotes(item.text) + " is listed twice", .expected = "each value once"});
-      } else if (check_choice(key, item, item_path)) {
+      } else if (check_shown(item, item_path) && check_choice(key, item, item_path)) {
         value.texts.push_back({{}, item.text});
         spots.push_back({item.where, item_path});
       }
@@ -397,10 +392,11 @@ class Walk {
     std::vector<Spot> spots;
     for (const Member& member : node.members) {
       if (member.value.kind == Node::Kind::text) {
+        if (!check_shown(member.value, join_key(path, member.name))) continue;
         value.texts.push_back({member.name, member.value.text});
-        spots.push_back({member.where, join(path, member.name)});
+        spots.push_back({member.where, join_key(path, member.name)});
       } else {
-        wrong_type(key, member.value, join(path, member.name));
+        wrong_type(key, member.value, join_key(path, member.name));
       }
     }
     store(key, value, spots, object);
@@ -412,6 +408,15 @@ class Walk {
         node.where, path,
         {.message = fmt::format("{} items are too many", count), .expected = fmt::format("at most {}", key.max_items)});
     return true;
+  }
+
+  // A text that was made for reading must not become a configuration whose secrets everybody knows.
+  bool check_shown(const Node& node, const std::string& path) {
+    if (node.text != kRedacted) return true;
+    findings_.error(node.where, path,
+                    {.message = fmt::format("{} stands for a secret that was left out", in_quotes(kRedacted)),
+                     .expected = "the secret itself"});
+    return false;
   }
 
   bool check_choice(const Key& key, const Node& node, const std::string& path) {
@@ -467,35 +472,51 @@ class Walk {
 
 }  // namespace
 
+std::string join_key(const std::string& path, std::string_view name) {
+  const bool bare =
+      !name.empty() && std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_' || c == '-'; });
+  const std::string text = bare ? std::string(name) : in_quotes(name);
+  return path.empty() ? text : fmt::format("{}.{}", path, text);
+}
+
 void Findings::add(Severity severity, Position where, std::string key, Problem problem) {
   failed_ = failed_ || severity == Severity::error;
   if (full()) {
     ++dropped_;
     return;
   }
-  found_.push_back({.severity = severity,
-                    .file = {},
-                    .line = where.line,
-                    .column = where.column,
-                    .key = std::move(key),
-                    .message = std::move(problem.message),
-                    .expected = std::move(problem.expected),
-                    .suggestion = std::move(problem.suggestion),
-                    .source_line = {}});
+  found_.push_back({.file = where.file,
+                    .diagnostic = {.severity = severity,
+                                   .file = {},
+                                   .line = where.line,
+                                   .column = where.column,
+                                   .key = std::move(key),
+                                   .message = std::move(problem.message),
+                                   .expected = std::move(problem.expected),
+                                   .suggestion = std::move(problem.suggestion),
+                                   .source_line = {}}});
 }
 
-Diagnostics Findings::take() {
-  std::ranges::sort(found_, {}, [](const Diagnostic& d) { return std::tie(d.line, d.column, d.key, d.message); });
-  if (dropped_ > 0) {
-    found_.push_back({.severity = failed_ ? Severity::error : Severity::warning,
-                      .file = {},
-                      .key = {},
-                      .message = fmt::format("{} more are not listed", dropped_),
-                      .expected = {},
-                      .suggestion = {},
-                      .source_line = {}});
+Diagnostics Findings::take(std::span<const std::string> files) {
+  std::ranges::sort(found_, {}, [](const Found& found) {
+    const Diagnostic& d = found.diagnostic;
+    return std::tie(found.file, d.line, d.column, d.key, d.message);
+  });
+  Diagnostics taken;
+  for (Found& found : found_) {
+    if (found.file < files.size()) found.diagnostic.file = files[found.file];
+    taken.push_back(std::move(found.diagnostic));
   }
-  return std::move(found_);
+  if (dropped_ > 0) {
+    taken.push_back({.severity = failed_ ? Severity::error : Severity::warning,
+                     .file = files.empty() ? std::string{} : files.front(),
+                     .key = {},
+                     .message = fmt::format("{} more are not listed", dropped_),
+                     .expected = {},
+                     .suggestion = {},
+                     .source_line = {}});
+  }
+  return taken;
 }
 
 Applied apply_schema(const Node& root, Findings& findings) {

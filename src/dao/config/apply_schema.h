@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "dao/config/document.h"
 #include "dao/config/draft.h"
@@ -27,13 +29,18 @@ class Findings {
   // What is added from now on is only counted.
   [[nodiscard]] bool full() const { return found_.size() == kMaxDiagnostics; }
   [[nodiscard]] bool failed() const { return failed_; }
-  // Ends the collection: in order of position, the last one saying how many more there were, if any.
-  [[nodiscard]] Diagnostics take();
+  // Ends the collection: in order of position, the last one saying how many more there were, if any. `files`: the names
+  // of the texts, by Position::file.
+  [[nodiscard]] Diagnostics take(std::span<const std::string> files = {});
 
  private:
+  struct Found {
+    std::uint16_t file;
+    Diagnostic diagnostic;
+  };
   void add(Severity severity, Position where, std::string key, Problem problem);
 
-  Diagnostics found_;
+  std::vector<Found> found_;
   std::size_t dropped_ = 0;
   bool failed_ = false;
 };
@@ -45,7 +52,11 @@ using Places = std::map<std::string, Position, std::less<>>;
 struct Applied {
   Draft draft;
   Places places;
+  std::vector<std::string> files;  // the names of the texts, by Position::file
 };
+
+// "server" and "bind" -> "server.bind"; a name that TOML wants in quotes has them.
+[[nodiscard]] std::string join_key(const std::string& path, std::string_view name);
 
 // Everything that one key at a time can tell; defaults are filled in. The draft is complete only if nothing was found.
 [[nodiscard]] Applied apply_schema(const Node& root, Findings& findings);

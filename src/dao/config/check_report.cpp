@@ -15,22 +15,6 @@ std::string_view name_of(Severity severity) {
   return severity == Severity::error ? "error" : "warning";
 }
 
-// A line of a file that may hold anything, made safe for a terminal: control characters and bytes that are not UTF-8
-// become '?'.
-std::string printable(std::string_view line) {
-  std::string out;
-  for (std::size_t i = 0; i < line.size();) {
-    const std::size_t length = character_length(line, i);
-    const std::string_view character = line.substr(i, std::max<std::size_t>(length, 1));
-    const auto lead = static_cast<unsigned char>(character.front());
-    const bool c1 = length == 2 && lead == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
-    const bool control = c1 || (lead < 0x20 && lead != '\t') || lead == 0x7f;
-    out += length == 0 || control ? std::string_view("?") : character;
-    i += character.size();
-  }
-  return out;
-}
-
 // As wide as the first `columns` characters of the line, with its tabs kept, so that a caret behind it points right.
 std::string indent(std::string_view line, std::uint32_t columns) {
   std::string out;

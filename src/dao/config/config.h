@@ -379,7 +379,9 @@ struct Rule {
 inline constexpr std::size_t kMaxIntents = 64;
 
 struct Config {
-  std::string source;  // the file it came from
+  std::string source;                         // the file it came from
+  std::vector<std::string> files;             // with those it includes, in the order in which they count
+  std::vector<std::string> include_patterns;  // of glob(7): a new file that matches one would be included as well
   Server server;
   Proxy proxy;
   Dns dns;

@@ -10,25 +10,11 @@
 #include "dao/config/address.h"
 #include "dao/config/filter_keys.h"
 #include "dao/config/nearest.h"
+#include "dao/config/places.h"
 #include "dao/config/policies.h"
 
 namespace dao::config {
 namespace {
-
-Position place(const Places& places, std::string_view path) {
-  const auto found = places.find(path);
-  return found == places.end() ? Position{} : found->second;
-}
-
-// "line 12", or what else tells where a key stands.
-std::string line_of(const Places& places, std::string_view path) {
-  return fmt::format("line {}", place(places, path).line);
-}
-
-std::string policy_path(const PolicyDraft& policy) {
-  const bool bare = policy.name.find('.') == std::string::npos;
-  return bare ? "policies." + policy.name : "policies." + in_quotes(policy.name);
-}
 
 struct Place {
   const Address* address;
@@ -98,7 +84,7 @@ void check_listener_names(const Applied& applied, Findings& findings) {
     const std::string path = fmt::format("server.listener[{}].name", i);
     if (server.listeners[i].name.empty()) continue;
     const auto [first, added] =
-        names.emplace(server.listeners[i].name, fmt::format("already taken on {}", line_of(applied.places, path)));
+        names.emplace(server.listeners[i].name, fmt::format("already taken on {}", line_of(applied, path)));
     if (added) continue;
     findings.error(place(applied.places, path), path,
                    {.message = fmt::format("the listener name {} is {}", in_quotes(first->first), first->second),
@@ -126,7 +112,7 @@ void check_rule_names(const Applied& applied, Findings& findings) {
     const std::string path = fmt::format("routes.rule[{}].name", i);
     findings.error(place(applied.places, path), path,
                    {.message = fmt::format("the rule name {} is already taken on {}", in_quotes(name),
-                                           line_of(applied.places, fmt::format("routes.rule[{}].name", first->second))),
+                                           line_of(applied, fmt::format("routes.rule[{}].name", first->second))),
                     .expected = "a different name for each rule"});
   }
 }
@@ -148,18 +134,17 @@ void check_upstreams(const Applied& applied, Findings& findings) {
         const std::string before = fmt::format("routes.rule[{}].upstreams[{}].name", i, first->second);
         findings.error(place(applied.places, path + ".name"), path + ".name",
                        {.message = fmt::format("the upstream {} is in this rule already, on {}",
-                                               in_quotes(upstream.name), line_of(applied.places, before)),
+                                               in_quotes(upstream.name), line_of(applied, before)),
                         .expected = "each upstream once; its share is set by \"weight\""});
         continue;
       }
       if (upstream.url.text.empty()) continue;
       const auto [first, added] = known.emplace(upstream.name, Known{&upstream.url, path + ".url"});
       if (added || first->second.url->same_place(upstream.url)) continue;
-      findings.error(
-          place(applied.places, path + ".url"), path + ".url",
-          {.message = fmt::format("the upstream {} has another URL on {}: {}", in_quotes(upstream.name),
-                                  line_of(applied.places, first->second.path), in_quotes(first->second.url->text)),
-           .expected = "one URL for each name"});
+      findings.error(place(applied.places, path + ".url"), path + ".url",
+                     {.message = fmt::format("the upstream {} has another URL on {}: {}", in_quotes(upstream.name),
+                                             line_of(applied, first->second.path), in_quotes(first->second.url->text)),
+                      .expected = "one URL for each name"});
     }
   }
 }
@@ -246,7 +231,7 @@ void check_upstream_tls(const Applied& applied, Findings& findings) {
       if (added || *first->second.tls == upstream.tls) continue;
       findings.error(place(applied.places, path + ".name"), path + ".name",
                      {.message = fmt::format("the upstream {} has other keys of TLS on {}", in_quotes(upstream.name),
-                                             line_of(applied.places, first->second.path + ".name")),
+                                             line_of(applied, first->second.path + ".name")),
                       .expected = "the same keys wherever it is named"});
     }
   }
@@ -268,7 +253,7 @@ void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
       if (added || first->second.version == upstream.proxy_protocol) continue;
       findings.error(place(applied.places, path), path,
                      {.message = fmt::format("the upstream {} has another \"proxy_protocol\" on {}",
-                                             in_quotes(upstream.name), line_of(applied.places, first->second.path)),
+                                             in_quotes(upstream.name), line_of(applied, first->second.path)),
                       .expected = "the same wherever it is named"});
     }
   }
@@ -291,7 +276,7 @@ void check_upstream_zones(const Applied& applied, Findings& findings) {
       if (added || first->second.zone == upstream.zone) continue;
       findings.error(place(applied.places, path + ".name"), path + ".name",
                      {.message = fmt::format("the upstream {} has another \"zone\" on {}", in_quotes(upstream.name),
-                                             line_of(applied.places, first->second.path)),
+                                             line_of(applied, first->second.path)),
                       .expected = "the same wherever it is named"});
     }
   }
@@ -369,7 +354,7 @@ void check_upstream_probes(const Applied& applied, Findings& findings) {
       if (added || *first->second.probe == upstream.probe) continue;
       findings.error(place(applied.places, path + ".name"), path + ".name",
                      {.message = fmt::format("the upstream {} has another \"probe\" on {}", in_quotes(upstream.name),
-                                             line_of(applied.places, first->second.path)),
+                                             line_of(applied, first->second.path)),
                       .expected = "the same wherever it is named"});
     }
   }
@@ -393,43 +378,7 @@ void check_presence(const Applied& applied, Findings& findings) {
           presence.probe_backoff_max.count());
 }
 
-bool covers_host(const HostPattern& earlier, const HostPattern& later) {
-  if (!earlier.wildcard) return !later.wildcard && earlier.text == later.text;
-  return later.text.ends_with(earlier.text) && (later.wildcard || later.text.size() > earlier.text.size());
-}
-
-bool covers_hosts(const Match& earlier, const Match& later) {
-  if (earlier.hosts.empty()) return true;
-  return !later.hosts.empty() && std::ranges::all_of(later.hosts, [&](const HostPattern& host) {
-    return std::ranges::any_of(earlier.hosts, [&](const HostPattern& pattern) { return covers_host(pattern, host); });
-  });
-}
-
-bool covers_path(const Match& earlier, const Match& later) {
-  if (earlier.path_exact) return later.path_exact == earlier.path_exact;
-  if (!earlier.path_prefix) return true;
-  const auto& path = later.path_exact ? later.path_exact : later.path_prefix;
-  return path && path->starts_with(*earlier.path_prefix);
-}
-
-bool covers_headers(const Match& earlier, const Match& later) {
-  return std::ranges::all_of(earlier.headers, [&](const HeaderMatch& wanted) {
-    return std::ranges::any_of(later.headers, [&](const HeaderMatch& header) {
-      return header.name == wanted.name && header.value == wanted.value;
-    });
-  });
-}
-
-bool covers_upgrade(const Match& earlier, const Match& later) {
-  return earlier.upgrade == Upgrade::any || earlier.upgrade == later.upgrade;
-}
-
 }  // namespace
-
-bool covers(const Match& earlier, const Match& later) {
-  return covers_hosts(earlier, later) && covers_path(earlier, later) && covers_headers(earlier, later) &&
-         covers_upgrade(earlier, later);
-}
 
 void check_consistency(const Applied& applied, Findings& findings) {
   check_listeners(applied, findings);
@@ -447,63 +396,6 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_policies(applied, findings);
   check_intents(applied, findings);
   check_filters(applied, findings);
-}
-
-void check_use(const Applied& applied, Findings& findings) {
-  std::unordered_set<std::string_view> used;
-  for (const RuleDraft& rule : applied.draft.rules) used.insert(rule.policy);
-  for (const PolicyDraft& policy : applied.draft.policies) {
-    if (used.contains(policy.name)) continue;
-    const std::string path = policy_path(policy);
-    findings.warning(place(applied.places, path), path,
-                     {.message = fmt::format("no rule uses the policy {}", in_quotes(policy.name)),
-                      .expected = fmt::format("policy = {} in a rule", in_quotes(policy.name))});
-  }
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const std::string path = fmt::format("routes.rule[{}].hash_key", i);
-    const bool hashes = applied.draft.rules[i].policy == "consistent-hash";
-    if (hashes || !applied.places.contains(path)) continue;
-    findings.warning(place(applied.places, path), path,
-                     {.message = fmt::format("the policy {} hashes nothing", in_quotes(applied.draft.rules[i].policy)),
-                      .expected = "policy = \"consistent-hash\""});
-  }
-  const Config& config = applied.draft.config;
-  const auto is_near = [&](const UpstreamDraft& upstream) { return upstream.zone == config.server.zone; };
-  const bool any_near = std::ranges::any_of(
-      applied.draft.rules, [&](const RuleDraft& rule) { return std::ranges::any_of(rule.upstreams, is_near); });
-  if (!config.server.zone.empty() && !any_near) {
-    findings.warning(place(applied.places, "server.zone"), "server.zone",
-                     {.message = fmt::format("no upstream is in the zone {}", in_quotes(config.server.zone)),
-                      .expected = "\"zone\" of upstreams"});
-  }
-  if (!config.intent_header.empty() && config.server.trusted_proxies.blocks.empty() &&
-      !config.server.trusted_proxies.unix_sockets) {
-    findings.warning(place(applied.places, "routes.intent_header"), "routes.intent_header",
-                     {.message = "nobody is believed who sends this header: server.trusted_proxies is empty",
-                      .expected = "\"trusted_proxies\" in [server]"});
-  }
-}
-
-void check_reachability(const Applied& applied, Findings& findings) {
-  std::size_t budget = 20'000'000;  // comparisons of hosts, far more than a config written by people needs
-  const auto& rules = applied.draft.rules;
-  for (std::size_t later = 1; later < rules.size(); ++later) {
-    for (std::size_t earlier = 0; earlier < later; ++earlier) {
-      const std::size_t cost =
-          (rules[earlier].rule.match.hosts.size() + 1) * (rules[later].rule.match.hosts.size() + 1);
-      if (cost > budget) return;
-      budget -= cost;
-      if (!covers(rules[earlier].rule.match, rules[later].rule.match)) continue;
-      const std::string path = fmt::format("routes.rule[{}]", later);
-      findings.warning(
-          place(applied.places, path), path,
-          {.message = fmt::format("no request reaches the rule {}: the rule {} on {} takes everything it matches",
-                                  in_quotes(rules[later].rule.name), in_quotes(rules[earlier].rule.name),
-                                  line_of(applied.places, fmt::format("routes.rule[{}]", earlier))),
-           .expected = "the more specific rule first"});
-      break;
-    }
-  }
 }
 
 }  // namespace dao::config

@@ -10,15 +10,4 @@ namespace dao::config {
 // refused are left out, so nothing is reported as a consequence of another error.
 void check_consistency(const Applied& applied, Findings& findings);
 
-// Warnings: what is there for nothing. Policies that no rule uses; a hash key without the policy for it; a
-// zone that no upstream is in; an intent header that nobody may send.
-void check_use(const Applied& applied, Findings& findings);
-
-// Warnings: rules that no request can reach, because an earlier rule takes everything they match. Stops after a bounded
-// number of comparisons, which takes thousands of rules to reach.
-void check_reachability(const Applied& applied, Findings& findings);
-
-// Everything that `later` matches is matched by `earlier` too. May say no where a yes would take combining conditions.
-[[nodiscard]] bool covers(const Match& earlier, const Match& later);
-
 }  // namespace dao::config

@@ -12,13 +12,13 @@
 namespace dao::config {
 namespace {
 
-Position position(const toml::source_position& where) {
-  return {where.line, where.column};
+Position position(const toml::source_position& where, std::uint16_t file) {
+  return {where.line, where.column, file};
 }
 
-Node convert(const toml::node& from) {
+Node convert(const toml::node& from, std::uint16_t file) {
   Node node;
-  node.where = position(from.source().begin);
+  node.where = position(from.source().begin, file);
   switch (from.type()) {
     case toml::node_type::boolean:
       node.kind = Node::Kind::boolean;
@@ -38,12 +38,12 @@ Node convert(const toml::node& from) {
       break;
     case toml::node_type::array:
       node.kind = Node::Kind::list;
-      for (const toml::node& item : *from.as_array()) node.items.push_back(convert(item));
+      for (const toml::node& item : *from.as_array()) node.items.push_back(convert(item, file));
       break;
     case toml::node_type::table:
       node.kind = Node::Kind::table;
       for (const auto& [key, value] : *from.as_table()) {
-        node.members.push_back({std::string(key.str()), position(key.source().begin), convert(value)});
+        node.members.push_back({std::string(key.str()), position(key.source().begin, file), convert(value, file)});
       }
       break;
     default:
@@ -69,15 +69,18 @@ const Member* Node::find(std::string_view name) const {
   return found != members.end() && found->name == name ? &*found : nullptr;
 }
 
-std::expected<Node, SyntaxError> parse_document(std::string_view text, std::size_t max_depth) {
-  if (auto refused = prescan(text, max_depth)) return std::unexpected(*std::move(refused));
+std::expected<Node, SyntaxError> parse_document(std::string_view text, std::size_t max_depth, std::uint16_t file) {
+  if (auto refused = prescan(text, max_depth)) {
+    refused->where.file = file;
+    return std::unexpected(*std::move(refused));
+  }
   const toml::parse_result result = toml::parse(text);
   if (!result) {
     return std::unexpected(
-        SyntaxError{position(result.error().source().begin), as_message(result.error().description())});
+        SyntaxError{position(result.error().source().begin, file), as_message(result.error().description())});
   }
-  Node root = convert(result.table());
-  root.where = {};
+  Node root = convert(result.table(), file);
+  root.where = {.line = 0, .column = 0, .file = file};
   return root;
 }
 

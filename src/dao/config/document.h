@@ -6,15 +6,21 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace dao::config {
 
-// Both from 1; columns count characters (code points), not bytes. {0, 0} = the text as a whole.
+// Line and column from 1; columns count characters (code points), not bytes. {0, 0} = the text as a whole.
 struct Position {
   std::uint32_t line = 0;
   std::uint32_t column = 0;
-  auto operator<=>(const Position&) const = default;
+  std::uint16_t file = 0;  // which of several texts: 0 = the one that includes the others
+
+  friend bool operator==(const Position&, const Position&) = default;
+  friend auto operator<=>(const Position& a, const Position& b) {
+    return std::tie(a.file, a.line, a.column) <=> std::tie(b.file, b.line, b.column);
+  }
 };
 
 struct Member;
@@ -46,7 +52,9 @@ struct SyntaxError {
 };
 
 // The root is a table. TOML 1.0. Text nested deeper than `max_depth` arrays, inline tables or dotted key parts is
-// refused before it is parsed, so neither parsing nor destroying the result can exhaust the stack.
-[[nodiscard]] std::expected<Node, SyntaxError> parse_document(std::string_view text, std::size_t max_depth);
+// refused before it is parsed, so neither parsing nor destroying the result can exhaust the stack. `file` goes into all
+// positions.
+[[nodiscard]] std::expected<Node, SyntaxError> parse_document(std::string_view text, std::size_t max_depth,
+                                                              std::uint16_t file = 0);
 
 }  // namespace dao::config

@@ -35,6 +35,7 @@ struct Draft {
   Config config;  // without rules, upstreams and intents
   std::vector<PolicyDraft> policies;
   std::vector<RuleDraft> rules;
+  std::vector<std::string> includes;  // as they are given; what they name is in the document already
 };
 
 }  // namespace dao::config

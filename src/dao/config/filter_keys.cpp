@@ -116,10 +116,11 @@ std::vector<Key> edit_keys(const std::array<std::string_view, 4>& names, const s
   remove.absent = "none";
   remove.max_items = kMostEdits;
   remove.example = Of == EditOf::request ? R"(["X-Debug"])" : R"(["Server", "X-Powered-By"])";
-  return {remove,
-          table(names[1], docs[1], "the old name and the new name",
-                Of == EditOf::request ? R"({ "X-Token" = "X-Client-Token" })" : R"({ "X-Old" = "X-New" })",
-                store_renamings<Of, &RuleDraft::rule, &Rule::filters, Edits, &FieldEdits::rename>),
+  Key rename = table(names[1], docs[1], "the old name and the new name",
+                     Of == EditOf::request ? R"({ "X-Token" = "X-Client-Token" })" : R"({ "X-Old" = "X-New" })",
+                     store_renamings<Of, &RuleDraft::rule, &Rule::filters, Edits, &FieldEdits::rename>);
+  rename.secrecy = Secrecy::none;  // its values are names
+  return {remove, rename,
           table(names[2], docs[2], kEditForm,
                 Of == EditOf::request ? R"({ Host = "$upstream_host", "X-Real-IP" = "$client_ip" })"
                                       : R"({ "Strict-Transport-Security" = "max-age=31536000" })",
@@ -515,14 +516,16 @@ Table sticky_table() {
   constexpr auto sticky = &Rule::sticky;
   Key path = text<parse_cookie_attribute, rule, sticky, &Sticky::path>("path", "a path", "Where the cookie is sent.");
   path.fallback = std::string_view("/");
+  Key secret = as_example(text<parse_secret, rule, sticky, &Sticky::secret>(
+                              "secret", "at least 16 bytes",
+                              "What the cookie is signed with; the same on every DAO before the same upstreams."),
+                          "`secret_file` has it", R"("a long random text that nobody else knows")");
+  secret.secrecy = Secrecy::all;
   table.keys = {
       as_example(text<parse_token, rule, sticky, &Sticky::cookie>("cookie", "an HTTP token",
                                                                   "The name of the cookie; needed."),
                  "clients are not kept", "\"dao_route\""),
-      as_example(text<parse_secret, rule, sticky, &Sticky::secret>(
-                     "secret", "at least 16 bytes",
-                     "What the cookie is signed with; the same on every DAO before the same upstreams."),
-                 "`secret_file` has it", R"("a long random text that nobody else knows")"),
+      secret,
       as_example(text<parse_secret_path, rule, sticky, &Sticky::secret_file>(
                      "secret_file", "the path of a file",
                      "The same from a file, read at the start; blank space at its end does not count."),
@@ -568,7 +571,8 @@ Table split_table() {
                   "A part of the traffic for some of the upstreams: canary releases, A/B tests. The first group "
                   "whose conditions hold takes the request; otherwise those with a weight share it; without any, "
                   "it goes to the upstreams that no group has.",
-              .repeated = true};
+              .repeated = true,
+              .order_matters = true};
   table.enter = [](void* rule) -> void* {
     return &field_of<&RuleDraft::rule, &Rule::split, &Split::groups>(rule).emplace_back();
   };

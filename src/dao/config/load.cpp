@@ -1,15 +1,11 @@
 #include "dao/config/load.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <iterator>
 #include <unordered_map>
+#include <utility>
 
 #include "dao/config/address.h"
 #include "dao/config/apply_schema.h"
@@ -17,44 +13,21 @@
 #include "dao/config/document.h"
 #include "dao/config/filter_keys.h"
 #include "dao/config/policies.h"
+#include "dao/config/reachability.h"
+#include "dao/config/read_documents.h"
+#include "dao/config/use_checks.h"
 
 namespace dao::config {
 namespace {
 
-Diagnostics whole_file(std::string_view file, std::string message, std::string expected = {}) {
+using Directory = std::optional<std::filesystem::path>;
+
+Diagnostics whole_file(std::string_view file, Problem problem) {
   Diagnostics diagnostics(1);
   diagnostics.front().file = file;
-  diagnostics.front().message = std::move(message);
-  diagnostics.front().expected = std::move(expected);
+  diagnostics.front().message = std::move(problem.message);
+  diagnostics.front().expected = std::move(problem.expected);
   return diagnostics;
-}
-
-std::expected<std::string, std::string> read_file(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return std::unexpected(fmt::format("cannot open: {}", std::strerror(errno)));
-  std::string text;
-  std::expected<std::string, std::string> result;
-  struct stat status{};
-  if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
-    result = std::unexpected("is a directory");
-  } else {
-    std::array<char, 65536> chunk{};
-    while (true) {
-      const ssize_t count = read(fd, chunk.data(), chunk.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) {
-        result = std::unexpected(fmt::format("cannot read: {}", std::strerror(errno)));
-        break;
-      }
-      text.append(chunk.data(), static_cast<std::size_t>(count));
-      if (count == 0 || text.size() > kMaxFileBytes) {
-        result = std::move(text);
-        break;
-      }
-    }
-  }
-  close(fd);
-  return result;
 }
 
 // The listeners of `bind` come first; without any listener there is the one of the reference page.
@@ -144,37 +117,100 @@ void add_source_lines(Diagnostics& diagnostics, std::string_view text, std::stri
   }
 }
 
-std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_view name) {
-  if (text.size() > kMaxFileBytes) {
-    return std::unexpected(whole_file(name, "the file is too large", fmt::format("at most {} bytes", kMaxFileBytes)));
+void add_source_lines(Diagnostics& diagnostics, const Sources& sources) {
+  std::unordered_map<std::string_view, std::string_view> texts;
+  for (const SourceFile& file : sources.files) texts.emplace(file.name, file.text);
+  for (std::size_t i = 0; i < diagnostics.size();) {
+    const std::string file = diagnostics[i].file;
+    std::size_t end = i;
+    while (end < diagnostics.size() && diagnostics[end].file == file) ++end;
+    const auto text = texts.find(file);
+    if (text != texts.end()) {
+      const auto from = diagnostics.begin() + static_cast<std::ptrdiff_t>(i);
+      Diagnostics run(std::move_iterator(from),
+                      std::move_iterator(diagnostics.begin() + static_cast<std::ptrdiff_t>(end)));
+      add_source_lines(run, text->second, file);
+      std::ranges::move(run, from);
+    }
+    i = end;
   }
-  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
-    return std::unexpected(whole_file(name, "the file is empty", "at least one [[routes.rule]]"));
+}
+
+namespace {
+
+LoadAttempt load(Sources sources, std::string_view name, const Directory& directory, bool bundled) {
+  LoadAttempt attempt{.result = std::unexpected(Diagnostics{}), .sources = std::move(sources)};
+  const std::string& first = attempt.sources.files.front().text;
+  const auto refuse = [&](std::string message, std::string expected) {
+    attempt.result = std::unexpected(whole_file(attempt.sources.files.front().name,
+                                                {.message = std::move(message), .expected = std::move(expected)}));
+    return std::move(attempt);
+  };
+  if (first.size() > kMaxFileBytes) {
+    return refuse("the file is too large", fmt::format("at most {} bytes", kMaxFileBytes));
   }
+  if (is_blank(first)) return refuse("the file is empty", "at least one [[routes.rule]]");
+
   Findings findings;
-  const auto root = parse_document(text, kMaxDepth);
+  const Node root = read_documents(attempt.sources, directory, bundled, findings);
   Applied applied;
-  if (root) {
-    applied = apply_schema(*root, findings);
+  if (!findings.failed()) {
+    applied = apply_schema(root, findings);
+    applied.files = names_of(attempt.sources);
     check_consistency(applied, findings);
     if (!findings.failed()) {
       check_use(applied, findings);
       check_reachability(applied, findings);
     }
-  } else {
-    findings.error(root.error().where, {}, {.message = root.error().message});
   }
   const bool failed = findings.failed();
-  Diagnostics diagnostics = findings.take();
-  add_source_lines(diagnostics, text, name);
-  if (failed) return std::unexpected(std::move(diagnostics));
-  return Loaded{assemble(std::move(applied.draft), applied.places, name), std::move(diagnostics)};
+  Diagnostics diagnostics = findings.take(names_of(attempt.sources));
+  add_source_lines(diagnostics, attempt.sources);
+  if (failed) {
+    attempt.result = std::unexpected(std::move(diagnostics));
+    return attempt;
+  }
+  std::vector<std::string> files = std::move(applied.files);
+  Config config = assemble(std::move(applied.draft), applied.places, name);
+  config.files = std::move(files);
+  config.include_patterns = attempt.sources.patterns;
+  attempt.result = Loaded{std::move(config), std::move(diagnostics)};
+  return attempt;
 }
 
-std::expected<Loaded, Diagnostics> load_file(const std::filesystem::path& path) {
-  auto text = read_file(path);
-  if (!text) return std::unexpected(whole_file(path.string(), std::move(text.error())));
-  return load_text(*text, path.string());
+}  // namespace
+
+LoadAttempt attempt_text(std::string_view text, std::string_view name, const Directory& directory) {
+  const auto refuse = [name](Problem problem) {
+    return LoadAttempt{.result = std::unexpected(whole_file(name, std::move(problem))), .sources = {}};
+  };
+  if (text.size() > kMaxTotalBytes) {
+    return refuse({.message = "the file is too large", .expected = fmt::format("at most {} bytes", kMaxTotalBytes)});
+  }
+  Parsed<std::optional<Sources>> parts = unbundle(text);
+  if (!parts) return refuse(std::move(parts.error()));
+  if (*parts) return load(*std::move(*parts), name, std::nullopt, true);
+  Sources one;
+  one.files.push_back({std::string(name), std::string(text)});
+  one.paths.emplace_back(name);
+  return load(std::move(one), name, directory, false);
+}
+
+LoadAttempt attempt_file(const std::filesystem::path& path) {
+  auto text = read_text_file(path.string());
+  if (text) return attempt_text(*text, path.string(), path.parent_path());
+  LoadAttempt attempt{.result = std::unexpected(whole_file(path.string(), {.message = std::move(text.error())})),
+                      .sources = {}};
+  attempt.sources.paths.push_back(path.string());
+  return attempt;
+}
+
+LoadResult load_text(std::string_view text, std::string_view name, const Directory& directory) {
+  return std::move(attempt_text(text, name, directory).result);
+}
+
+LoadResult load_file(const std::filesystem::path& path) {
+  return std::move(attempt_file(path).result);
 }
 
 }  // namespace dao::config

@@ -1,23 +1,25 @@
 // From TOML text to a checked Config, or to everything that is wrong with it.
 //
-// Pure functions of their input (load_file also reads that one file, nothing else and no network); any thread. Every
-// error that can be found is reported in one pass. Limits: kMaxFileBytes, kMaxDepth.
+// Pure functions of their input (but for reading the file, and those it includes); any thread; no network. Every error
+// that can be found is reported in one pass; what is wrong with included files, or with the syntax of any, comes alone.
+// Limits: those of sources.h, kMaxDepth.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "dao/config/config.h"
+#include "dao/config/sources.h"
 
 namespace dao::config {
 
-inline constexpr std::size_t kMaxFileBytes = 4U << 20U;  // a larger file is refused before it is parsed
-inline constexpr std::size_t kMaxDepth = 32;             // nesting of arrays, inline tables and dotted keys
+inline constexpr std::size_t kMaxDepth = 32;  // nesting of arrays, inline tables and dotted keys
 
 enum class Severity : std::uint8_t { error, warning };
 
@@ -41,11 +43,27 @@ struct Loaded {
 };
 
 // The error is never empty and holds warnings too, if there were any.
-[[nodiscard]] std::expected<Loaded, Diagnostics> load_file(const std::filesystem::path& path);
-// `name` stands for the file in diagnostics and in Config::source.
-[[nodiscard]] std::expected<Loaded, Diagnostics> load_text(std::string_view text, std::string_view name);
+using LoadResult = std::expected<Loaded, Diagnostics>;
+
+[[nodiscard]] LoadResult load_file(const std::filesystem::path& path);
+
+// `name` stands for the file in diagnostics and in Config::source. `directory`: what `include` is relative to; without
+// one there is nothing to include. Of a bundle (sources.h) each part is loaded under its own name, and no file is read.
+[[nodiscard]] LoadResult load_text(std::string_view text, std::string_view name,
+                                   const std::optional<std::filesystem::path>& directory = std::nullopt);
+
+// What a load has read, also when it failed: for snapshots, and for whoever watches the files.
+struct LoadAttempt {
+  LoadResult result;
+  Sources sources;
+};
+[[nodiscard]] LoadAttempt attempt_file(const std::filesystem::path& path);
+[[nodiscard]] LoadAttempt attempt_text(std::string_view text, std::string_view name,
+                                       const std::optional<std::filesystem::path>& directory = std::nullopt);
 
 // Fills in what only the text knows: `file` and `source_line`. The diagnostics are in order of position.
 void add_source_lines(Diagnostics& diagnostics, std::string_view text, std::string_view file);
+// The same for diagnostics of several files, which have their `file` already.
+void add_source_lines(Diagnostics& diagnostics, const Sources& sources);
 
 }  // namespace dao::config

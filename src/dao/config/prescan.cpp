@@ -3,11 +3,8 @@
 #include "dao/config/utf8.h"
 
 namespace dao::config {
-namespace {
 
-// Past the string that starts at `at` (which holds its quote). A string that does not end takes the rest of its line,
-// or of the text when it is a multi-line one.
-std::size_t skip_string(std::string_view text, std::size_t at) {
+std::size_t end_of_string(std::string_view text, std::size_t at) {
   const char quote = text[at];
   const std::string_view triple = text.substr(at, 3);
   const bool multi_line = triple.size() == 3 && triple[1] == quote && triple[2] == quote;
@@ -27,8 +24,6 @@ std::size_t skip_string(std::string_view text, std::size_t at) {
   return text.size();
 }
 
-}  // namespace
-
 std::optional<SyntaxError> prescan(std::string_view text, std::size_t max_depth) {
   const auto refuse = [&](std::size_t offset, const char* message) {
     return SyntaxError{position_at(text, offset), message};
@@ -42,7 +37,7 @@ std::optional<SyntaxError> prescan(std::string_view text, std::size_t max_depth)
     switch (text[i]) {
       case '"':
       case '\'':
-        i = skip_string(text, i);
+        i = end_of_string(text, i);
         continue;
       case '#':
         while (i < text.size() && text[i] != '\n') ++i;

@@ -23,4 +23,8 @@ namespace dao::config {
 // would nest.
 [[nodiscard]] std::optional<SyntaxError> prescan(std::string_view text, std::size_t max_depth);
 
+// The offset behind the string whose first quote is at `at`. A string that does not end takes the rest of its line, or
+// of the text when it is a multi-line one.
+[[nodiscard]] std::size_t end_of_string(std::string_view text, std::size_t at);
+
 }  // namespace dao::config

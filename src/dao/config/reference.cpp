@@ -33,7 +33,11 @@ void render_key(const Key& key, std::string& out) {
 }
 
 void render_table(const Table& table, const std::string& path, std::string& out) {
-  if (!path.empty()) out += fmt::format("## `{}`\n\n{}\n\n", header_of(path, table), table.doc);
+  if (path.empty()) {
+    out += "## Before all tables\n\n";
+  } else {
+    out += fmt::format("## `{}`\n\n{}\n\n", header_of(path, table), table.doc);
+  }
   if (!table.exclusive.empty()) {
     const std::size_t space = table.exclusive.find(' ');
     out += fmt::format("`{}` and `{}` exclude each other.\n\n", table.exclusive.substr(0, space),
@@ -57,10 +61,10 @@ std::string render_reference() {
 
 <!-- Made by `dao docs config` from src/dao/config/schema.cpp; do not edit. -->
 
-A config is one TOML 1.0 file of at most {} MiB. `dao check --config FILE` checks it without starting anything: unknown keys,
-wrong types, impossible values and contradictions are errors with line and column, all of them in one run (a syntax error is
-reported alone, since what follows it cannot be read). The exit status is 0 for a valid file and 1 otherwise; `--json` prints
-the findings as a JSON array. Rules that no request can reach are warnings and do not fail the check.
+A config is a TOML 1.0 file of at most {} MiB, and the files that it includes. `dao check --config FILE` checks it without
+starting anything: unknown keys, wrong types, impossible values and contradictions are errors with file, line and column, all
+of them in one run (a syntax error is reported alone, since what follows it cannot be read); what is there for nothing is a
+warning. [checking.md](checking.md) tells what it looks for, and what its exit status is.
 
 Editors with a TOML language server (Taplo, Even Better TOML) complete and check keys with `configs/dao.schema.json`; put
 `#:schema path/to/dao.schema.json` in the first line of the file.

@@ -75,7 +75,7 @@ TEST(Schema, DefaultsAndExamplesAreValid) {
   for (const bool examples : {false, true}) {
     std::string text;
     spell_out(schema(), "", examples, text);
-    const auto loaded = load_text(text, "x");
+    const auto loaded = load_text(text, "x", "/nonexistent");
     EXPECT_TRUE(loaded.has_value()) << text
                                     << (loaded ? "" : loaded.error().front().key + loaded.error().front().message);
   }

@@ -8,6 +8,7 @@
 #include "dao/config/admin_keys.h"
 #include "dao/config/draft.h"
 #include "dao/config/filter_keys.h"
+#include "dao/config/include.h"
 #include "dao/config/match_values.h"
 #include "dao/config/memory_keys.h"
 #include "dao/config/policies.h"
@@ -548,7 +549,8 @@ Table rule_table() {
           "A route. Rules are tried in the order of the file, and the first that matches takes the request; when none "
           "matches, DAO answers 404.",
       .repeated = true,
-      .missing = "no routes: there is nothing to serve"};
+      .missing = "no routes: there is nothing to serve",
+      .order_matters = true};
   rule.enter = [](void* object) -> void* {
     auto& draft = *static_cast<Draft*>(object);
     RuleDraft& added = draft.rules.emplace_back();
@@ -606,6 +608,17 @@ Table build() {
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };
+  Key include = texts<parse_include, &Draft::includes>(
+      Kind::text_or_list, "include", R"(a path such as "conf.d/*.toml")",
+      "Files that belong to this one, relative to its directory. `*`, `?` and `[...]` stand for parts of a name and "
+      "take "
+      "what there is, in order of name, without hidden files; any other name must be there. Included files may hold "
+      "all tables and include nothing themselves. Rules of this file come first, then those of the included files in "
+      "their order; a key that two files set is an error.");
+  include.fallback = std::vector<std::string_view>{};
+  include.max_items = kMaxItems;
+  include.example = R"(["conf.d/*.toml"])";
+  root.keys = {include};
   root.tables = {server_table(),   proxy_table(), dns_table(), telemetry_table(), admin_table(), memory_table(),
                  policies_table(), liminal,       routes};
   return root;

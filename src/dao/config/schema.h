@@ -50,6 +50,13 @@ class Objections {
   ~Objections() = default;
 };
 
+// Which values are not shown to whoever reads a difference or a snapshot (redact.h).
+enum class Secrecy : std::uint8_t {
+  by_name,  // of a text_table, those whose names say so ("Authorization"); of all others, none
+  none,
+  all,
+};
+
 // std::monostate: no default.
 using Default =
     std::variant<std::monostate, bool, std::int64_t, double, std::string_view, std::vector<std::string_view>>;
@@ -72,6 +79,7 @@ struct Key {
   std::size_t max_items = 0;         // lists and tables of strings; 0 = no limit
   bool unique_items = false;         // lists
   std::string_view example = {};     // TOML text of a value
+  Secrecy secrecy = Secrecy::by_name;
   // Puts the value into the object of the table that the key stands in.
   void (*store)(void* object, const Value& value, Objections& objections) = nullptr;
 };
@@ -84,6 +92,7 @@ struct Table {
   std::vector<Key> keys = {};
   std::vector<Table> tables = {};   // visited in this order, whatever the order in the file
   std::string_view exclusive = {};  // two keys, "a b", of which only one may be present
+  bool order_matters = false;       // of the elements of a repeated table
   // The object of this table inside the object of the table around it; for a repeated table, a new one for each
   // element.
   void* (*enter)(void* parent) = nullptr;

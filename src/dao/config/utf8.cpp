@@ -1,5 +1,7 @@
 #include "dao/config/utf8.h"
 
+#include <algorithm>
+
 namespace dao::config {
 
 std::size_t character_length(std::string_view text, std::size_t at) {
@@ -48,6 +50,20 @@ Position position_at(std::string_view text, std::size_t offset) {
     }
   }
   return where;
+}
+
+std::string printable(std::string_view line) {
+  std::string out;
+  for (std::size_t i = 0; i < line.size();) {
+    const std::size_t length = character_length(line, i);
+    const std::string_view character = line.substr(i, std::max<std::size_t>(length, 1));
+    const auto lead = static_cast<unsigned char>(character.front());
+    const bool c1 = length == 2 && lead == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+    const bool control = c1 || (lead < 0x20 && lead != '\t') || lead == 0x7f;
+    out += length == 0 || control ? std::string_view("?") : character;
+    i += character.size();
+  }
+  return out;
 }
 
 }  // namespace dao::config

@@ -1,8 +1,10 @@
-// Just enough UTF-8 (RFC 3629) to say where a text stops being it, and at which character an offset is.
+// Just enough UTF-8 (RFC 3629) to say where a text stops being it, at which character an offset is, and what a terminal
+// may be shown.
 #pragma once
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "dao/config/document.h"
@@ -17,5 +19,9 @@ namespace dao::config {
 [[nodiscard]] std::optional<std::size_t> find_invalid_utf8(std::string_view text);
 
 [[nodiscard]] Position position_at(std::string_view text, std::size_t offset);
+
+// A line of a text that may hold anything, made safe for a terminal: control characters but tabs, and bytes that are
+// not UTF-8, become '?'.
+[[nodiscard]] std::string printable(std::string_view line);
 
 }  // namespace dao::config

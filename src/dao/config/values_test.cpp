@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 
 #include "dao/config/address.h"
-#include "dao/config/cross_checks.h"
 #include "dao/config/match_values.h"
 #include "dao/config/nearest.h"
+#include "dao/config/reachability.h"
 #include "dao/config/url.h"
 #include "dao/config/utf8.h"
 
