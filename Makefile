@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-store soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ campaign-presence: ## randomised faults of upstreams; every presence verdict sco
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream dao_load
 	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
+
+campaign-store: ## kill -9 at 500 random moments under writes to the store; it must be whole each time
+	@scripts/install-deps build test
+	@scripts/build release store_writer
+	@/usr/bin/python3 tests/campaigns/store/run.py $(CAMPAIGN_ARGS)
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build

@@ -20,14 +20,14 @@
 namespace {
 
 int run(const std::string& path) {
-  auto loaded = dao::config::load_file(path);
-  if (!loaded) {
-    std::cerr << dao::config::render_text(loaded.error());
+  auto file = dao::config::attempt_file(path);
+  if (!file.result) {
+    std::cerr << dao::config::render_text(file.result.error());
     return 1;
   }
-  if (!loaded->warnings.empty()) std::cerr << dao::config::render_text(loaded->warnings);
+  if (!file.result->warnings.empty()) std::cerr << dao::config::render_text(file.result->warnings);
   dao::admin::Factory admin;
-  return dao::server::run(std::move(loaded->config), admin);
+  return dao::server::run(std::move(file), admin);
 }
 
 int print_page(const std::string& page) {

@@ -55,6 +55,12 @@ std::string state_of(const json& upstream) {
   return state;
 }
 
+// "3", or "3/8" of 8 at most.
+std::string in_flight_of(const json& upstream) {
+  const json& most = upstream.at("max_in_flight");
+  return upstream.at("in_flight").dump() + (most.is_null() ? "" : "/" + most.dump());
+}
+
 }  // namespace
 
 TextTable::TextTable(std::vector<std::string> head, std::size_t left_columns) : left_columns_(left_columns) {
@@ -120,9 +126,10 @@ std::string upstreams_text(const json& page) {
   TextTable table(
       {"UPSTREAM", "STATE", "URL", "IN FLIGHT", "RPS", "ERRORS", "P50 MS", "P95 MS", "P99 MS", "LOAD", "TEMPO"}, 3);
   for (const json& one : page.at("upstreams")) {
-    table.add({text_of(one.at("name")), state_of(one), text_of(one.at("url")), one.at("in_flight").dump(),
-               figure(one.at("rps")), percent(one.at("error_rate")), figure(one.at("p50_ms")), figure(one.at("p95_ms")),
-               figure(one.at("p99_ms")), figure(one.at("load_resonance")), figure(one.at("tempo_spikiness"))});
+    table.add({text_of(one.at("name")), state_of(one) + (one.at("full").get<bool>() ? ",full" : ""),
+               text_of(one.at("url")), in_flight_of(one), figure(one.at("rps")), percent(one.at("error_rate")),
+               figure(one.at("p50_ms")), figure(one.at("p95_ms")), figure(one.at("p99_ms")),
+               figure(one.at("load_resonance")), figure(one.at("tempo_spikiness"))});
   }
   return table.text();
 }
@@ -146,8 +153,11 @@ std::string explain_text(const json& page) {
   std::string text = fmt::format("Route {}, policy {}, level {}.\n", text_of(page.at("route")),
                                  text_of(page.at("policy")), text_of(page.at("level")));
   for (const json& worker : page.at("workers")) {
+    std::string_view remark;
+    if (worker.at("fail_open").get<bool>()) remark = " (nobody is admitted: the least bad one)";
+    if (worker.at("waits").get<bool>()) remark = " (all are full: the request waits)";
     text += fmt::format("\nWorker {} would choose {}{}:\n", worker.at("worker").dump(), text_of(worker.at("chosen")),
-                        worker.at("fail_open").get<bool>() ? " (nobody is admitted: the least bad one)" : "");
+                        remark);
     TextTable table({"", "UPSTREAM", "STATE", "SCORE", "LATENCY", "ERRORS", "QUEUE", "LOAD", "INTENT", "TEMPO",
                      "IN FLIGHT", "WEIGHT"},
                     3);
@@ -156,10 +166,11 @@ std::string explain_text(const json& page) {
     for (const json& one : worker.at("candidates")) {
       const bool usable = one.at("usable").get<bool>();
       table.add({one.at("chosen").get<bool>() ? ">" : "", text_of(one.at("upstream")),
-                 state_of(one) + (usable ? "" : " (not usable)"), fmt::format("{:.4g}", one.at("score").get<double>()),
-                 figure(one.at("latency")), figure(one.at("errors")), figure(one.at("queue")),
-                 figure(one.at("load_resonance")), figure(one.at("intent_gap")), figure(one.at("tempo_spikiness")),
-                 one.at("in_flight").dump(), one.at("weight").dump()});
+                 state_of(one) + (usable ? "" : " (not usable: " + text_of(one.at("unusable")) + ")"),
+                 fmt::format("{:.4g}", one.at("score").get<double>()), figure(one.at("latency")),
+                 figure(one.at("errors")), figure(one.at("queue")), figure(one.at("load_resonance")),
+                 figure(one.at("intent_gap")), figure(one.at("tempo_spikiness")), in_flight_of(one),
+                 one.at("weight").dump()});
       if (one.at("w_load") != 0 || one.at("w_intent") != 0 || one.at("w_tempo") != 0) {
         sum = fmt::format("  score = {} * load + {} * intent + {} * tempo; the smallest wins\n",
                           figure(one.at("w_load")), figure(one.at("w_intent")), figure(one.at("w_tempo")));

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from lib import deadline
 
 CAMPAIGN = str(Path(__file__).resolve().parents[1] / "campaigns" / "presence")
 sys.path.insert(0, CAMPAIGN)
 import oracle  # noqa: E402
 import schedule  # noqa: E402
+import stalls as stalled  # noqa: E402
 import world  # noqa: E402
-from oracle import Count, Rules, Sample, broken_promises, right_states, score  # noqa: E402
+from oracle import Count, Rules, Sample, Stall, broken_promises, right_states, score  # noqa: E402
 from schedule import Segment  # noqa: E402
 
 sys.path.remove(CAMPAIGN)
@@ -31,6 +37,7 @@ CASES = [
     ("killed", 1.5, {"absent"}),
     ("refused", 39, {"absent"}),
     ("hang", 1, None),
+    ("hang", 2.2, None),  # the first timeout
     ("hang", 3, {"liminal", "absent"}),
     ("hang", 33, {"absent"}),
     ("errors", 31.5, {"liminal", "absent"}),
@@ -40,12 +47,16 @@ CASES = [
     ("few-errors", 5, {"present", "liminal"}),
     ("half", 5, {"present", "liminal"}),
     ("failing", 1, {"present", "liminal"}),
-    ("failing", 5, {"liminal"}),
+    ("failing", 4, {"present", "liminal"}),  # with few requests
+    ("failing", 5.1, {"liminal"}),
     ("flap", 5, None),
     ("killed", 41, None),  # just recovered
     ("killed", 42.5, {"present"}),
     ("flap", 42.5, {"present"}),
     ("slow", 40.5, {"present", "liminal"}),
+    ("slow", 42.5, {"present"}),
+    ("half", 44, {"present", "liminal"}),
+    ("half", 45.1, {"present"}),
     ("killed", -9, {"present", "liminal", "unknown"}),  # the start
     ("killed", -1, {"present"}),
 ]
@@ -63,6 +74,43 @@ def test_every_other_verdict_is_wrong(kind: str, after: float, right: set[str] |
         else:
             assert (made.due, made.right) == (1, int(state in right))
             assert [wrong.said for wrong in made.wrong] == ([] if state in right else [state])
+
+
+@pytest.mark.parametrize("kind", ["failing", "half"])
+def test_twenty_outcomes_are_enough(kind: str) -> None:
+    """Or five seconds: see the cases above."""
+    since, right = (12.5, ("liminal",)) if kind == "failing" else (22.5, ("present",))
+    begin = since - 2.5
+    for outcomes, expected in ((19, ("present", "liminal")), (20, right)):
+        seen = [Count(begin - 0.1, 0, 0, 100), Count(begin + 0.1, 0, 0, 200), Count(since, 0, 0, 200 + outcomes)]
+        assert right_states(timeline(kind), since, RULES, oracle.outcomes_between(seen)) == expected
+
+
+def test_nothing_is_held_against_dao_while_the_machine_stood_still() -> None:
+    segments, stalls = timeline("slow"), [Stall(14, 14.5)]
+    for at, aside in ((13.9, False), (14, True), (14.4, True), (16.4, True), (16.6, False)):
+        made = score("u0", segments, [Sample(at, "absent")], RULES, stalls=stalls)
+        assert (made.due, made.set_aside, len(made.wrong)) == ((0, 1, 0) if aside else (1, 0, 1)), at
+    assert stalled.union_seconds([Stall(1, 2), Stall(5, 6), Stall(1.5, 3)]) == 3
+
+
+def test_late_programs_are_noticed() -> None:
+    waiting = stalled.WaitingThreads()
+    waiting.look(1.0, [os.getpid()])
+    waiting.look(1.5, [os.getpid()])
+    assert waiting.stalls == []
+    waiting._before = {task: seconds - 1.0 for task, seconds in waiting._before.items()}
+    waiting.look(2.0, [os.getpid()])
+    assert waiting.stalls == [Stall(1.5, 2.0)]
+    assert stalled.waited(os.getpid())
+    with stalled.Metronome() as metronome:
+        assert metronome._process.poll() is None
+        began = time.monotonic()
+        metronome._process.send_signal(signal.SIGSTOP)
+        deadline.wait_until(lambda: time.monotonic() - began > 2 * stalled.LATE, "a moment")
+        metronome._process.send_signal(signal.SIGCONT)
+        found = deadline.wait_until(lambda: metronome.between(began, time.monotonic()), "the stall")
+    assert found[0].end - found[0].begin > stalled.LATE
 
 
 def test_what_answers_is_never_absent() -> None:
@@ -104,7 +152,9 @@ def counts(rate_while_faulty: float, rate_after: float, failures: float = 0) -> 
     ],
 )
 def test_promises(kind: str, faulty: float, after: float, failures: float, complaints: list[str]) -> None:
-    broken = broken_promises("u0", timeline(kind), counts(faulty, after, failures), RULES, 0.5)
+    made = counts(faulty, after, failures)
+    assert broken_promises("u0", timeline(kind), made, RULES, 0.5, [Stall(11, 11.5), Stall(22, 22.5)]) == []
+    broken = broken_promises("u0", timeline(kind), made, RULES, 0.5)
     assert len(broken) == len(complaints)
     assert all(text.startswith(start) for text, start in zip(broken, complaints, strict=True))
 
@@ -146,6 +196,9 @@ def test_verdicts_are_read_from_the_metrics() -> None:
         'dao_upstream_presence_state{state="liminal",upstream="u1"} 1\n'
         'dao_upstream_errors_total{upstream="u0",reason="a"} 3\n'
         'dao_upstream_errors_total{upstream="u0",reason="b"} 4\n'
+        'dao_upstream_requests_total{upstream="u1",code_class="2xx"} 9\n'
+        'dao_upstream_requests_total{upstream="u1",code_class="none"} 3\n'
     )
     assert world.read_verdicts(text) == {"u0": "absent", "u1": "liminal"}
-    assert world.read_failures(text) == {"u0": 7}
+    assert world.read_counter(text, "errors") == {"u0": 7}
+    assert world.read_counter(text, "requests") == {"u1": 12}

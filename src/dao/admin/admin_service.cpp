@@ -244,16 +244,15 @@ std::expected<bool, std::string> Factory::prepare(const config::Config& config) 
     if (!read) return std::unexpected(std::move(read.error()));
     token = *std::move(read);
   }
-  AccessRules rules = rules_for(config.admin, std::move(token));
-  const bool changed = rules != rules_;
-  rules_ = std::move(rules);
-  return changed;
+  prepared_ = rules_for(config.admin, std::move(token));
+  return prepared_ != in_use_;
 }
 
 std::unique_ptr<server::SideService> Factory::make(int listen_fd, const net::SocketAddress& bound,
                                                    server::Operations& operations) {
   // A socket that systemd opened says only now what it is.
-  AccessRules rules = rules_.value();
+  in_use_ = prepared_;
+  AccessRules rules = prepared_;
   rules.any_host = rules.any_host || bound.is_unix();
   return std::make_unique<AdminService>(listen_fd, std::move(rules), operations);
 }

@@ -46,7 +46,8 @@ class Factory final : public server::AdminFactory {
                                             server::Operations& operations) override;
 
  private:
-  std::optional<AccessRules> rules_;
+  std::optional<AccessRules> in_use_;
+  AccessRules prepared_;
 };
 
 }  // namespace dao::admin

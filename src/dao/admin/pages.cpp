@@ -43,6 +43,15 @@ json view_of(const sense::ViewPtr& view, const Clock& clock) {
           {"age_ms", std::chrono::duration<double, std::milli>(clock.now() - view->folded_at).count()}};
 }
 
+// Null: none.
+json limit_json(std::uint32_t most) {
+  return most == 0 ? json(nullptr) : json(most);
+}
+
+bool is_full(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
+  return most != 0 && operations.in_flight().count(upstream) >= std::int64_t{most};
+}
+
 using RoutesOfUpstreams = std::vector<std::vector<std::string_view>>;
 
 // By the upstreams' indexes.
@@ -69,6 +78,8 @@ json upstream_json(server::Operations& operations, const config::Upstream& upstr
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
           {"drained", admission.drained(index)},
           {"in_flight", operations.in_flight().count(index)},
+          {"max_in_flight", limit_json(upstream.max_in_flight)},
+          {"full", is_full(operations, upstream.number, upstream.max_in_flight)},
           {"requests", figures.requests},
           {"rps", figures.rps},
           {"error_rate", figures.error_rate},
@@ -99,16 +110,29 @@ json match_json(const config::Match& match) {
   return result;
 }
 
-json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const align::Explained& one,
-                    const std::string& name, std::uint32_t weight) {
+// Of a candidate that the worker would not choose from, the first reason.
+std::string_view why_unusable(server::Operations& operations, std::uint32_t upstream, std::uint32_t most) {
   const sense::Admission& admission = operations.admission();
-  return {{"upstream", name},
-          {"weight", weight},
+  if (admission.drained(upstream)) return "drained";
+  if (!admission.admits(upstream)) return admission.gate(upstream) == sense::Gate::trial ? "on trial" : "absent";
+  if (is_full(operations, upstream, most)) return "full";
+  return "in another zone";
+}
+
+json candidate_json(server::Operations& operations, const sense::ViewPtr& view, const server::ExplainAnswer& answer,
+                    std::size_t place) {
+  const align::Explained& one = answer.candidates[place];
+  const std::uint32_t most = answer.limits[place];
+  const sense::Admission& admission = operations.admission();
+  return {{"upstream", answer.names[place]},
+          {"weight", answer.weights[place]},
           {"usable", one.usable},
           {"drained", admission.drained(one.upstream)},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(one.upstream))]},
           {"presence", name_of(presence_in(view, one.upstream))},
           {"in_flight", operations.in_flight().count(one.upstream)},
+          {"max_in_flight", limit_json(most)},
+          {"unusable", one.usable ? json(nullptr) : json(why_unusable(operations, one.upstream, most))},
           {"latency", one.latency},
           {"errors", one.errors},
           {"queue", one.queue},
@@ -123,15 +147,19 @@ json candidate_json(server::Operations& operations, const sense::ViewPtr& view, 
           {"why", one.why}};
 }
 
-json reloads_json(const server::ReloadStatus& reloads) {
-  return {{"generation", reloads.generation},
-          {"applied_at", iso_time(reloads.applied_at)},
-          {"reloads_succeeded", reloads.succeeded},
-          {"reloads_failed", reloads.failed},
-          {"last_reload_successful", reloads.last_succeeded},
-          {"last_reload_at", iso_time(reloads.last_at)},
-          {"last_error", reloads.last_error},
-          {"pending_restart", reloads.pending_restart}};
+json config_json(const server::ConfigStatus& status) {
+  return {{"source", status.source},
+          {"generation", status.generation},
+          {"snapshot", status.snapshot},
+          {"etag", status.etag},
+          {"author", status.author},
+          {"applied_at", iso_time(status.applied_at)},
+          {"from_file", status.from_file},
+          {"reloads_applied", status.reloads_applied},
+          {"reloads_failed", status.reloads_failed},
+          {"last_reload_successful", status.last_reload_successful},
+          {"last_error", status.last_error},
+          {"pending_restart", status.pending_restart}};
 }
 
 }  // namespace
@@ -174,8 +202,6 @@ json status_page(server::Operations& operations) {
   }
   for (std::size_t i = 0; i < states.size(); ++i) upstreams[std::string(sense::kPresenceNames[i])] = states[i];
   upstreams["drained"] = drained;
-  json config_status = reloads_json(operations.reloads());
-  config_status["source"] = config.source;
   json listeners = json::array();
   for (const auto& listening : operations.listening()) {
     listeners.push_back({{"name", listening.name}, {"address", listening.address}});
@@ -184,7 +210,7 @@ json status_page(server::Operations& operations) {
           {"pid", getpid()},
           {"started_at", iso_time(operations.started_at())},
           {"uptime_seconds", std::chrono::duration<double>(operations.uptime()).count()},
-          {"config", std::move(config_status)},
+          {"config", config_json(operations.config_status())},
           {"workers", operations.workers()},
           {"ready", operations.ready()},
           {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},
@@ -257,12 +283,13 @@ json explain_page(server::Operations& operations, const config::Rule& rule,
     json chosen = nullptr;
     for (std::size_t j = 0; j < answers[i]->candidates.size(); ++j) {
       const align::Explained& one = answers[i]->candidates[j];
-      candidates.push_back(candidate_json(operations, view, one, answers[i]->names[j], answers[i]->weights[j]));
+      candidates.push_back(candidate_json(operations, view, *answers[i], j));
       if (one.chosen) chosen = answers[i]->names[j];
     }
     workers.push_back({{"worker", i},
                        {"chosen", std::move(chosen)},
                        {"fail_open", answers[i]->fail_open},
+                       {"waits", answers[i]->waits},
                        {"candidates", std::move(candidates)}});
   }
   return {{"route", rule.name},

@@ -10,6 +10,13 @@ std::uint32_t Choosing::ramped(std::size_t index, std::uint32_t whole) const {
   return static_cast<std::uint32_t>(whole * share_since(view.upstreams[upstream].admitted_since, now, slow_start));
 }
 
+bool Choosing::waits_for_room() const {
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].usable && !has_room(i) && admitted(i)) return true;
+  }
+  return false;
+}
+
 std::unique_ptr<Policy> make_policy(const config::PolicyChoice& choice) {
   switch (choice.kind) {
     case config::Policy::round_robin:

@@ -22,9 +22,10 @@ namespace dao::align {
 struct Candidate {
   std::uint32_t upstream = 0;  // number in the configuration, and in InFlight, Admission, the signals and the View
   std::uint32_t weight = 1;
-  bool usable = true;          // false: not for this request (already tried, no address, not in its split)
-  std::uint64_t intents = 0;   // bits of the traffic classes it is for; 0: for any
-  bool near = false;           // in DAO's own zone
+  std::uint32_t max_in_flight = 0;  // requests under way there at once, over all workers; 0: no limit
+  bool usable = true;               // false: not for this request (already tried, no address, not in its split)
+  std::uint64_t intents = 0;        // bits of the traffic classes it is for; 0: for any
+  bool near = false;                // in DAO's own zone
   std::uint64_t identity = 0;  // consistent-hash: the same for the same upstream in every process (stable_hash of its
                                // name), whatever its number
 };
@@ -49,10 +50,19 @@ struct Choosing {
   Nanoseconds slow_start{};  // how long upstreams of the view take to get their whole weight; 0: they all have it
 
   [[nodiscard]] bool usable(std::size_t index) const {
-    const Candidate& candidate = candidates[index];
-    return candidate.usable && in_reach(index) &&
-           (fail_open ? !admission.drained(candidate.upstream) : admission.admits(candidate.upstream));
+    return candidates[index].usable && in_reach(index) && has_room(index) && admitted(index);
   }
+  [[nodiscard]] bool admitted(std::size_t index) const {
+    const std::uint32_t upstream = candidates[index].upstream;
+    return fail_open ? !admission.drained(upstream) : admission.admits(upstream);
+  }
+  // Below its limit.
+  [[nodiscard]] bool has_room(std::size_t index) const {
+    const Candidate& candidate = candidates[index];
+    return candidate.max_in_flight == 0 || in_flight.count(candidate.upstream) < candidate.max_in_flight;
+  }
+  // Some that could be asked are at their limit, and that is all that is wrong with them.
+  [[nodiscard]] bool waits_for_room() const;
   [[nodiscard]] bool in_reach(std::size_t index) const { return !only_near || candidates[index].near; }
   // The same, but for where chance comes from: to look ahead without using it up.
   [[nodiscard]] Choosing with(Random& other) const {

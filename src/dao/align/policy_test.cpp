@@ -27,7 +27,7 @@ TEST(RoundRobin, GivesEachItsWeightInEveryRoundAndSpreadsIt) {
 
 TEST(RoundRobin, SkipsTheUnusable) {
   const auto policy = make_round_robin();
-  const auto chosen = choices(*policy, {{0, 1, true}, {1, 1, false}, {2, 1, true}}, 100);
+  const auto chosen = choices(*policy, {{0, 1}, {.upstream = 1, .usable = false}, {2, 1}}, 100);
   EXPECT_EQ(chosen, (std::map<std::size_t, int>{{0, 50}, {2, 50}}));
 }
 
@@ -67,7 +67,7 @@ TEST(EveryPolicy, ExplainsTheChoiceItThenMakes) {
   for (const auto kind : kEveryPolicy) {
     const auto policy = make_policy({.kind = kind});
     World world;
-    const std::vector<Candidate> candidates{{0, 1}, {1, 2}, {2, 1, false}, {3, 1}};
+    const std::vector<Candidate> candidates{{0, 1}, {1, 2}, {.upstream = 2, .usable = false}, {3, 1}};
     world.admission.set_gate(3, sense::Gate::closed);
     std::vector<Explained> explained;
     for (int i = 0; i < 50; ++i) {
@@ -122,7 +122,7 @@ TEST(EveryPolicy, StaysNearWhenToldTo) {
 TEST(EveryPolicy, SaysSoWhenNobodyIsUsable) {
   for (const auto kind : kEveryPolicy) {
     const auto policy = make_policy({.kind = kind});
-    EXPECT_TRUE(choices(*policy, {{0, 1, false}, {1, 1, false}}, 3).empty());
+    EXPECT_TRUE(choices(*policy, {{.upstream = 0, .usable = false}, {.upstream = 1, .usable = false}}, 3).empty());
     EXPECT_TRUE(choices(*policy, {}, 3).empty());
   }
 }

@@ -28,6 +28,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "dao/align/policy.h"
@@ -90,10 +91,14 @@ class Resonant final : public Policy {
   void refresh(const Choosing& choosing, std::size_t index);
   [[nodiscard]] double queue(const Choosing& choosing, std::size_t index) const;
   [[nodiscard]] double score(const Choosing& choosing, std::size_t index, const Known& known) const;
-  [[nodiscard]] bool looks_bad(const Known& known, const Known& best) const {
-    return known.latency + known.errors > best.latency + best.errors + 0.5;
+  // So that it would not be chosen while nothing waits anywhere, and by how much.
+  static bool looks_worse(const Known& known, const Known& best, double by) {
+    return known.latency + known.errors > best.latency + best.errors + by;
   }
-  [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best) const;
+  // Of one that looks worse. `again`: the last answer was good.
+  [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best, bool again) const;
+  // Who of them is asked though it looks worse than the best one; nullopt: none now.
+  std::optional<std::size_t> explore(const Choosing& choosing, std::span<const std::uint32_t> drawn, std::size_t best);
   void resize(const Choosing& choosing);
   // Of those that are as good as the best, whose turn it is.
   Best take_turns(const Choosing& choosing, const std::uint32_t* drawn, const double* scores, std::size_t count,
@@ -107,7 +112,8 @@ class Resonant final : public Policy {
   double known_ = 0;  // how many that are
   double mean_weight_ = 1;
   std::size_t refreshed_ = 0;
-  std::uint64_t since_explored_ = 0;
+  std::uint64_t since_explored_ = 0;        // requests
+  std::uint64_t since_explored_again_ = 0;  // one whose last answer was good
 };
 
 // Doublings over the typical time, as far as chance does not explain them.
@@ -185,13 +191,41 @@ double Resonant::score(const Choosing& choosing, std::size_t index, const Known&
          weights_.tempo * known.tempo;
 }
 
-bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Known& best) const {
-  if (!looks_bad(candidates_[index], best)) return false;
+bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Known& best, bool again) const {
+  const Known& known = candidates_[index];
   const sense::UpstreamSignals& signals = choosing.signals[choosing.candidates[index].upstream];
   if (signals.waiting() != 0) return false;
-  const bool went_well = !signals.last_failed() && signals.last_seconds() < 2 * typical_seconds();
-  return since_explored_ >= (went_well ? kExploreAgainOneOf : kExploreOneOf) &&
-         choosing.now - signals.last_sent() >= (went_well ? kExploreAgainAfter : kExploreAfter);
+  if (!again) return choosing.now - signals.last_sent() >= kExploreAfter;
+  // Of one that is only a little slower, a good answer says little.
+  const bool telling = looks_worse(known, best, 0.5) || known.errors > best.errors + kNearTie;
+  return telling && choosing.now - signals.last_sent() >= kExploreAgainAfter && !signals.last_failed() &&
+         signals.last_seconds() < 2 * typical_seconds();
+}
+
+// Of several, the one that was left alone the longest.
+std::optional<std::size_t> Resonant::explore(const Choosing& choosing, std::span<const std::uint32_t> drawn,
+                                             std::size_t best) {
+  ++since_explored_;
+  ++since_explored_again_;
+  const bool anew = since_explored_ >= kExploreOneOf;
+  const bool again = since_explored_again_ >= kExploreAgainOneOf;
+  if (!anew && !again) return std::nullopt;
+  std::optional<std::size_t> found;
+  bool found_anew = false;
+  Instant last_sent = kNever;
+  for (const std::uint32_t index : drawn) {
+    if (index == best || !looks_worse(candidates_[index], candidates_[best], kNearTie)) continue;
+    const Instant sent = choosing.signals[choosing.candidates[index].upstream].last_sent();
+    if (sent >= last_sent) continue;
+    const bool as_anew = anew && may_explore(choosing, index, candidates_[best], false);
+    if (!as_anew && !(again && may_explore(choosing, index, candidates_[best], true))) continue;
+    found = index;
+    found_anew = as_anew;
+    last_sent = sent;
+  }
+  // Those that do well must not use up what the others are due.
+  if (found) (found_anew ? since_explored_ : since_explored_again_) = 0;
+  return found;
 }
 
 void Resonant::resize(const Choosing& choosing) {
@@ -262,13 +296,7 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
     if (best.index == looked_at) break;
   }
   best = take_turns(choosing, drawn.data(), scores.data(), count, best.score);
-  ++since_explored_;
-  for (std::size_t i = 0; i < count && since_explored_ >= kExploreAgainOneOf; ++i) {
-    if (drawn[i] == best.index || !may_explore(choosing, drawn[i], candidates_[best.index])) continue;
-    since_explored_ = 0;
-    return drawn[i];
-  }
-  return best.index;
+  return explore(choosing, std::span(drawn).first(count), best.index).value_or(best.index);
 }
 
 // Smooth weighted round robin among the near ties (round_robin.cpp).
@@ -327,7 +355,7 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     choice.why = "smallest score";
   } else if (choice.score <= best_score + kNearTie) {
     choice.why = "as good as the smallest score: these take turns";
-  } else if (same.since_explored_ == 0) {
+  } else if (same.since_explored_ == 0 || same.since_explored_again_ == 0) {
     choice.why = "looked bad: asked again to find out";
   } else {
     choice.why = "smallest score of those drawn";

@@ -113,6 +113,20 @@ TEST_F(ResonantTest, OneThatHangsIsNoticedBeforeAnythingEnds) {
   EXPECT_LT(got[1], 5) << "while requests wait there, none is sent to find out";
 }
 
+// With little traffic nothing ever waits, so that the least difference would decide for ever.
+TEST_F(ResonantTest, OneThatFailedNowAndThenComesBackWithLittleTraffic) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  run(std::chrono::seconds(10), 60);
+  fails_[1] = 0.5;
+  auto got = run(std::chrono::seconds(20), 60);
+  EXPECT_LT(got[1], 150) << "of 300 that would be its share";
+  EXPECT_GT(got[1], 20);
+  fails_[1] = 0;
+  run(std::chrono::seconds(15), 60);
+  got = run(std::chrono::seconds(20), 60);
+  EXPECT_NEAR(got[1], 300, 60);
+}
+
 TEST_F(ResonantTest, FailingFastAttractsNobody) {
   run(std::chrono::seconds(5), 1000);
   fails_[0] = 1;

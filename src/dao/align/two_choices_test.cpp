@@ -73,7 +73,7 @@ TEST(TwoChoices, FindsTheFewThatAreUsable) {
   const auto policy = make_two_choices();
   World world{kHosts};
   std::vector<Candidate> candidates;
-  for (std::uint32_t i = 0; i < kHosts; ++i) candidates.push_back({i, 1, i == 17 || i == 140});
+  for (std::uint32_t i = 0; i < kHosts; ++i) candidates.push_back({.upstream = i, .usable = i == 17 || i == 140});
   world.in_flight.enter(17);
   for (int i = 0; i < 50; ++i) EXPECT_EQ(policy->choose(world.choosing(candidates)), 140U);
 }

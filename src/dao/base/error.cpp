@@ -84,6 +84,10 @@ std::string_view name_of(ErrorKind kind) {
       return "connection_limit";
     case ErrorKind::client_connection_limit:
       return "client_connection_limit";
+    case ErrorKind::queue_full:
+      return "queue_full";
+    case ErrorKind::timeout_queue:
+      return "timeout_queue";
     case ErrorKind::draining:
       return "draining";
   }

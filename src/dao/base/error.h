@@ -65,6 +65,8 @@ enum class ErrorKind : std::uint8_t {
   rate_limited,    // 429
   connection_limit,
   client_connection_limit,
+  queue_full,     // every upstream is at its limit, and so many wait already
+  timeout_queue,  // no upstream had room in time
   draining,
 };
 

@@ -144,6 +144,8 @@ struct ProxySettings {
   RetryOn retry_on;
   Milliseconds websocket_idle_timeout{};   // 0 = none
   Milliseconds websocket_ping_interval{};  // 0 = none of DAO's own
+  std::size_t queue_max = 0;               // per route and worker; 0 = nobody waits
+  Milliseconds queue_timeout{};
 };
 
 struct Proxy {
@@ -202,6 +204,7 @@ struct Memory {
   std::string path;  // empty = the default place, unless it is off
   Milliseconds flush_interval{1000};
   std::size_t snapshots = 100;  // at least 1
+  bool follow_files = true;     // a changed configuration file is loaded by itself
 };
 
 enum class Scheme : std::uint8_t { http, https, h2c, unix_socket };
@@ -292,7 +295,8 @@ struct Upstream {
   UpstreamTls tls{};
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe{};
-  std::string zone{};  // where it runs; empty = unknown
+  std::string zone{};               // where it runs; empty = unknown
+  std::uint32_t max_in_flight = 0;  // requests at once, over all workers; 0 = no limit
 };
 
 enum class Policy : std::uint8_t {

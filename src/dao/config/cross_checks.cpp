@@ -282,6 +282,28 @@ void check_upstream_zones(const Applied& applied, Findings& findings) {
   }
 }
 
+void check_upstream_limits(const Applied& applied, Findings& findings) {
+  struct Known {
+    std::uint32_t most;
+    std::string path;
+  };
+  std::unordered_map<std::string_view, Known> known;
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) {
+      const UpstreamDraft& upstream = upstreams[j];
+      if (upstream.name.empty()) continue;
+      const std::string path = fmt::format("routes.rule[{}].upstreams[{}].name", i, j);
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.max_in_flight, path});
+      if (added || first->second.most == upstream.max_in_flight) continue;
+      findings.error(place(applied.places, path), path,
+                     {.message = fmt::format("the upstream {} has another \"max_in_flight\" on {}",
+                                             in_quotes(upstream.name), line_of(applied, first->second.path)),
+                      .expected = "the same wherever it is named"});
+    }
+  }
+}
+
 void check_policies(const Applied& applied, Findings& findings) {
   const std::vector<PolicyDraft>& own = applied.draft.policies;
   std::vector<std::string_view> names;
@@ -393,6 +415,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_presence(applied, findings);
   check_ttl(applied, findings);
   check_upstream_zones(applied, findings);
+  check_upstream_limits(applied, findings);
   check_policies(applied, findings);
   check_intents(applied, findings);
   check_filters(applied, findings);

@@ -22,6 +22,7 @@ struct UpstreamDraft {
   ProxyAnnouncement proxy_protocol = ProxyAnnouncement::off;
   Probe probe;
   std::string zone;
+  std::uint32_t max_in_flight = 0;
 };
 
 struct RuleDraft {

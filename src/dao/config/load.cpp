@@ -81,7 +81,8 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
                                     .tls = std::move(upstream.tls),
                                     .proxy_protocol = upstream.proxy_protocol,
                                     .probe = std::move(upstream.probe),
-                                    .zone = std::move(upstream.zone)});
+                                    .zone = std::move(upstream.zone),
+                                    .max_in_flight = upstream.max_in_flight});
       }
       RuleUpstream& added_to_rule = rule.rule.upstreams.emplace_back();
       added_to_rule.index = entry->second;

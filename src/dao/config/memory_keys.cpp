@@ -29,7 +29,7 @@ Table memory_table() {
   Table table{.name = "memory",
               .doc =
                   "Where DAO keeps the configurations that it applied and what it has learned (docs/memory.md). "
-                  "These keys are read when DAO starts."};
+                  "These keys are read when DAO starts, but for `follow_files`."};
   table.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::memory>(draft); };
 
   Key path{.name = "path",
@@ -53,7 +53,10 @@ Table memory_table() {
           "Configurations are written at once."),
       integer<&Memory::snapshots>("snapshots", 100, {1, 10'000}, "",
                                   "So many of the configurations that were applied are kept, and the one that "
-                                  "runs in any case.")};
+                                  "runs in any case."),
+      boolean<&Memory::follow_files>("follow_files", true,
+                                     "Load the configuration again when its file, or one that it includes, has "
+                                     "changed (docs/reload.md). With `false` on SIGHUP only, or by the admin API.")};
   return table;
 }
 

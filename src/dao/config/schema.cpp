@@ -343,6 +343,13 @@ std::vector<Key> proxy_settings_keys() {
           "websocket_ping_interval_ms", 0, kOptionalTimeout, "ms",
           "DAO sends a Ping of its own to a side of a WebSocket that was silent for this long. 0 = never: the Pings of "
           "the endpoints pass in any case."),
+      integer<Path..., &ProxySettings::queue_max>(
+          "queue_max", 1024, {0, 1'000'000}, "",
+          "Requests of a rule that may wait, in each worker, while every upstream of the rule is at its "
+          "`max_in_flight`; more get a 503 with `Retry-After`. 0 = none waits."),
+      integer<Path..., &ProxySettings::queue_timeout>(
+          "queue_timeout_ms", 5000, kTimeout, "ms",
+          "How long a request may wait for room at an upstream; then a 503 with `Retry-After`."),
   };
 }
 
@@ -533,6 +540,11 @@ Table rule_table() {
                     zone,
                     integer<&UpstreamDraft::weight>("weight", 1, {1, 1000}, "",
                                                     "The share of this upstream, relative to the others of the rule."),
+                    integer<&UpstreamDraft::max_in_flight>(
+                        "max_in_flight", 0, {0, 1'000'000}, "",
+                        "Requests to the upstream at once, over all workers and rules; a WebSocket counts until it is "
+                        "closed. A full upstream is not chosen; while all are full, requests wait (`queue_max`, "
+                        "`queue_timeout_ms`). 0 = no limit."),
                     choice<kProxyAnnouncements, &UpstreamDraft::proxy_protocol>(
                         "proxy_protocol", "off",
                         "Whether connections to the upstream begin with a PROXY protocol header, before TLS if there "

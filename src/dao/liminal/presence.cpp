@@ -1,6 +1,7 @@
 #include "dao/liminal/presence.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace dao::liminal {
@@ -42,6 +43,10 @@ constexpr std::uint64_t kMostEntries = 4;
 constexpr std::uint64_t kMeans = 2;
 // With fewer entries than this, those that are missing count as good.
 constexpr std::size_t kEnough = 5;
+// Newest entries alike, good or bad, that would come less often than that by what the older ones say: it has changed,
+// and the older ones say nothing of how it is now. A policy may send so little to one that fails that twenty outcomes
+// are a long time.
+constexpr double kNoChance = 2e-4;
 // Without any success: so many are needed before an unknown upstream is judged.
 constexpr std::size_t kFirstJudgement = 3;
 // On the way back to present, so that an upstream at the boundary does not change every second.
@@ -55,6 +60,8 @@ constexpr Nanoseconds kHealthy = 10s;
 constexpr Nanoseconds kStale = 5min;
 // Between the good probes that are needed while it is away.
 constexpr Nanoseconds kQuick = 100ms;
+// Failed requests ask for a probe before its time, but not all the time.
+constexpr Nanoseconds kNoEarlierProbe = 1s;
 
 }  // namespace
 
@@ -103,6 +110,7 @@ void PresenceDetector::step(const Heard& heard, Instant now) {
   remember(heard);
   const bool success = heard.of(Outcome::success) > 0;
   if (success) last_success_ = now;
+  requests_failed_in_a_row_ = heard.failures_in_a_row;
   if (std::ranges::any_of(heard.outcomes, [](std::uint64_t count) { return count > 0; })) last_heard_ = now;
 
   // A success that came after the failures, for the row is broken.
@@ -117,6 +125,7 @@ void PresenceDetector::step(const Heard& heard, Instant now) {
       } else {
         judge(now);
       }
+      if (mode_ == Mode::open) probe_early(heard, now);
       break;
     case Mode::suspect:
     case Mode::shut:
@@ -155,12 +164,18 @@ void PresenceDetector::suspect(const Heard& heard, Instant now) {
   }
 }
 
+// The failed request may be the last one for a while, since policies keep away from what fails.
+void PresenceDetector::probe_early(const Heard& heard, Instant now) {
+  if (probe_.type == config::ProbeType::off || now - probed_early_ < kNoEarlierProbe) return;
+  if (heard.of(Outcome::timeout) + heard.of(Outcome::transport) == 0) return;
+  probed_early_ = now;
+  next_probe_ = std::min(next_probe_, now);
+}
+
 // While requests go there.
 void PresenceDetector::judge(Instant now) {
   if (entries_ == 0) return;
-  const bool any_good = std::any_of(history_.begin(), history_.begin() + static_cast<std::ptrdiff_t>(entries_),
-                                    [](const Entry& entry) { return entry.good > 0; });
-  if (presence_ == Presence::unknown && !any_good && entries_ < kFirstJudgement) return;
+  if (presence_ == Presence::unknown && nothing_good() && entries_ < kFirstJudgement) return;
   if (all_bad() && now - last_success_ >= kNoLuck) {
     // It costs little to leave it to trials, and much to go on asking.
     const bool long_ago = now - last_success_ >= settings_.absent_after;
@@ -272,9 +287,9 @@ void PresenceDetector::probed(ProbeOutcome outcome, Instant now) {
   ++failed_in_a_row_;
   good_in_a_row_ = 0;
   if (mode_ == Mode::open) {
-    next_probe_ = now + (failed_in_a_row_ < probe_.fall ? shortened(std::min<Nanoseconds>(probe_.interval, 1s))
-                                                        : Nanoseconds::zero());
-    if (configured && failed_in_a_row_ >= probe_.fall) {
+    next_probe_ =
+        now + (requests_failed_in_a_row_ > 0 ? kQuick : shortened(std::min<Nanoseconds>(probe_.interval, 1s)));
+    if (configured && failed_in_a_row_ + requests_failed_in_a_row_ >= probe_.fall) {
       put_away(Presence::absent, Mode::shut, Cause::probes, "probes fail", now);
       next_probe_ = now + shortened(probe_backoff_);
     } else if (!configured) {
@@ -373,25 +388,48 @@ void PresenceDetector::remember(const Heard& heard) {
 }
 
 void PresenceDetector::remember(Entry entry) {
+  const bool like_the_last = entries_ > 0 && (entry.good == 0 || entry.bad == 0) &&
+                             (entry.good == 0) == (newest().good == 0) && (entry.bad == 0) == (newest().bad == 0);
   history_[next_entry_] = entry;
   next_entry_ = (next_entry_ + 1) % settings_.history;
   entries_ = std::min<std::size_t>(entries_ + 1, settings_.history);
+  alike_ = like_the_last ? std::min(alike_ + 1, entries_) : 1;
+  notice_change();
+}
+
+void PresenceDetector::notice_change() {
+  const std::size_t older = entries_ - alike_;
+  if (older == 0) return;
+  double good = 1;  // as if there were one of each more
+  for (std::size_t i = 0; i < older; ++i) good += static_cast<double>(entry(i).good);
+  const double share = good / static_cast<double>(older + 2);
+  const double each = newest().bad == 0 ? share : 1 - share;
+  if (std::pow(each, static_cast<double>(alike_)) < kNoChance) entries_ = alike_;
+}
+
+const PresenceDetector::Entry& PresenceDetector::entry(std::size_t index) const {
+  return history_[(next_entry_ + settings_.history - entries_ + index) % settings_.history];
 }
 
 double PresenceDetector::score() const {
   double good = entries_ < kEnough ? static_cast<double>(kEnough - entries_) : 0;
   double bad = 0;
   for (std::size_t i = 0; i < entries_; ++i) {
-    good += static_cast<double>(history_[i].good);
-    bad += static_cast<double>(history_[i].bad);
+    good += static_cast<double>(entry(i).good);
+    bad += static_cast<double>(entry(i).bad);
   }
   return good / (good + bad);
 }
 
+bool PresenceDetector::nothing_good() const {
+  for (std::size_t i = 0; i < entries_; ++i) {
+    if (entry(i).good > 0) return false;
+  }
+  return true;
+}
+
 bool PresenceDetector::all_bad() const {
-  return entries_ == settings_.history &&
-         std::none_of(history_.begin(), history_.begin() + static_cast<std::ptrdiff_t>(entries_),
-                      [](const Entry& entry) { return entry.good > 0; });
+  return entries_ == settings_.history && nothing_good();
 }
 
 Nanoseconds PresenceDetector::shortened(Nanoseconds wait) {
@@ -400,8 +438,7 @@ Nanoseconds PresenceDetector::shortened(Nanoseconds wait) {
 
 sense::PresenceFigures PresenceDetector::figures() const {
   sense::PresenceFigures figures = figures_;
-  const std::size_t oldest = entries_ < settings_.history ? 0 : next_entry_;
-  for (std::size_t i = 0; i < entries_; ++i) figures.history[i] = history_[(oldest + i) % settings_.history].sign;
+  for (std::size_t i = 0; i < entries_; ++i) figures.history[i] = entry(i).sign;
   figures.score = entries_ == 0 ? 0 : score();
   figures.next_probe = next_probe_;
   return figures;
@@ -421,10 +458,7 @@ PresenceDetector::State PresenceDetector::save(Instant now) const {
               .kept_away = mode_ != Mode::open,
               .in_this_state = now - since_,
               .since_success = now - last_success_};
-  const std::size_t oldest = entries_ < settings_.history ? 0 : next_entry_;
-  for (; state.entries < entries_; ++state.entries) {
-    state.history[state.entries] = history_[(oldest + state.entries) % settings_.history];
-  }
+  for (; state.entries < entries_; ++state.entries) state.history[state.entries] = entry(state.entries);
   return state;
 }
 

@@ -119,6 +119,10 @@ class PresenceDetector {
  private:
   void remember(const Heard& heard);
   void remember(Entry entry);
+  // Begins the history anew where its newest entries are no chance by what the older ones were.
+  void notice_change();
+  // 0: the oldest.
+  [[nodiscard]] const Entry& entry(std::size_t index) const;
   void judge(Instant now);
   void enter(sense::Presence presence, std::string_view reason, Instant now);
   void put_away(sense::Presence presence, Mode mode, Cause cause, std::string_view reason, Instant now);
@@ -127,8 +131,11 @@ class PresenceDetector {
   void watch_trial(const Heard& heard, Instant now);
   void trial_failed(Instant now);
   void suspect(const Heard& heard, Instant now);
+  void probe_early(const Heard& heard, Instant now);
   void decide_gate() { gate_changes_ = true; }
   [[nodiscard]] Nanoseconds shortened(Nanoseconds wait);
+  [[nodiscard]] const Entry& newest() const { return entry(entries_ - 1); }
+  [[nodiscard]] bool nothing_good() const;
   [[nodiscard]] bool all_bad() const;
 
   config::Presence settings_;
@@ -137,6 +144,7 @@ class PresenceDetector {
   std::array<Entry, sense::PresenceFigures::kHistoryMax> history_{};
   std::size_t entries_ = 0;
   std::size_t next_entry_ = 0;
+  std::size_t alike_ = 0;  // of the newest, how many are all good, or all bad
 
   sense::Presence presence_ = sense::Presence::unknown;
   Mode mode_ = Mode::open;
@@ -153,6 +161,8 @@ class PresenceDetector {
   bool probing_ = false;
   std::uint32_t good_in_a_row_ = 0;
   std::uint32_t failed_in_a_row_ = 0;
+  std::uint32_t requests_failed_in_a_row_ = 0;
+  Instant probed_early_{};
   Nanoseconds probe_backoff_;
 
   // trials

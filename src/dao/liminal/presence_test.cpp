@@ -305,6 +305,44 @@ TEST_F(PresenceTest, FailuresWeighByTheirKind) {
   EXPECT_GT(transport, score_with(Outcome::refused));
 }
 
+// Three in a row of one that never failed are no chance, however many successes were before.
+TEST_F(PresenceTest, ThreeServerErrorsInARowMakeAWellOneLiminal) {
+  known();
+  pass(300ms, Outcome::server_error);
+  EXPECT_EQ(presence(), Presence::liminal);
+  EXPECT_EQ(history(), "EEE");
+  pass(1s, Outcome::success);
+  EXPECT_EQ(presence(), Presence::present) << "nor are ten successes after them";
+}
+
+// A policy sends little to one that fails, so that twenty outcomes would be a long time.
+TEST_F(PresenceTest, AsksFewTimesBeforeItTrustsAgain) {
+  known();
+  for (int i = 0; i < 30; ++i) {  // seven of ten fail
+    ask(i % 10 < 7 ? Outcome::server_error : Outcome::success);
+    step();
+  }
+  ASSERT_EQ(presence(), Presence::liminal);
+  for (asked = 0; presence() != Presence::present && asked < 30; step()) ask(Outcome::success);
+  EXPECT_LE(asked, 10);
+}
+
+// What is rare is not taken for a change: of an upstream at which a fifth or more fails, rows are chance.
+TEST_F(PresenceTest, RowsThatChanceExplainsChangeNothing) {
+  // Of the time, at most that much another verdict than liminal; of 0.3, too, twenty outcomes may have three.
+  for (const auto& [failing, at_most] : {std::pair{0.3, 0.25}, std::pair{0.5, 0.02}, std::pair{0.7, 0.005}}) {
+    start();
+    Random random(11);
+    int wrong = 0;
+    for (int i = 0; i < 6000; ++i) {  // ten minutes
+      ask(random.unit() < failing ? Outcome::server_error : Outcome::success);
+      step();
+      if (i > 20 && presence() != Presence::liminal) ++wrong;
+    }
+    EXPECT_LE(wrong, 6000 * at_most) << failing;
+  }
+}
+
 TEST_F(PresenceTest, CancellationsCountForNothing) {
   known();
   pass(1min, Outcome::cancelled, 10);
@@ -380,6 +418,47 @@ TEST_F(PresenceTest, OneFailedProbeIsNotEnough) {
     idle(2s);
     ASSERT_EQ(presence(), Presence::present);
   }
+}
+
+// A policy that sends nothing more after the first timeout must not keep three from coming together.
+TEST_F(PresenceTest, FailedRequestsAndProbesMakeARow) {
+  probe.type = config::ProbeType::http;
+  probe.interval = Milliseconds(10'000);
+  start();
+  known();
+  probe_answer = ProbeOutcome::timed_out;
+  tell(Outcome::timeout);
+  idle(300ms);
+  EXPECT_EQ(presence(), Presence::absent);
+  EXPECT_EQ(detector->cause(), PresenceDetector::Cause::probes);
+  EXPECT_EQ(detector->figures().probes_failed, 2U);
+}
+
+TEST_F(PresenceTest, AnAnswerBreaksThatRow) {
+  probe.type = config::ProbeType::http;
+  probe.interval = Milliseconds(10'000);
+  start();
+  known();
+  tell(Outcome::timeout);
+  tell(Outcome::success);
+  probe_answer = ProbeOutcome::timed_out;
+  idle(500ms);
+  EXPECT_EQ(presence(), Presence::present);
+}
+
+TEST_F(PresenceTest, FailuresAskForNoMoreThanAProbeASecond) {
+  probe.type = config::ProbeType::http;
+  probe.interval = Milliseconds(60'000);
+  start();
+  known();
+  const int made = probes_made;
+  for (int i = 0; i < 100; ++i) {
+    ask(Outcome::transport);
+    ask(Outcome::success);
+    step();
+  }
+  EXPECT_GE(probes_made - made, 9);
+  EXPECT_LE(probes_made - made, 11);
 }
 
 // apisix#3616: probes that burn CPU.

@@ -47,6 +47,7 @@ FileWatcher::FileWatcher(const Clock& clock, std::function<void()> changed, cons
       settings_(settings),
       wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       debounce_(settings.debounce) {
+  if (settings_.use_inotify) inotify_.emplace();
   const SignalsBlocked quiet;
   thread_ = std::thread([this] { run(); });
 }
@@ -82,7 +83,6 @@ void FileWatcher::stop() {
 }
 
 void FileWatcher::run() {
-  if (settings_.use_inotify) inotify_.emplace();
   while (take_over()) {
     const Instant now = clock_.now();
     if (now >= debounce_.due()) {

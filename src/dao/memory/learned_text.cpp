@@ -155,6 +155,8 @@ std::optional<sense::RouteLearned> route_of_text(std::string_view text) {
 }
 
 bool is_gone(std::string_view text) {
+  // It is rare, and to read the text as JSON is not cheap.
+  if (text.find(R"("gone")") == std::string_view::npos) return false;
   return member(parse(text), "gone") == true;
 }
 

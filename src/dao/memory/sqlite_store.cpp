@@ -83,6 +83,16 @@ SqliteResult<Opened> open_or_begin_anew(const std::string& path, const StoreLock
   return Opened{.writer = *std::move(empty), .anew = true};
 }
 
+// It is DAO's store, as far as can be known, and may be there again: a full disk, for instance, on which SQLite cannot
+// make the index of its log. Without the lock's number, those of new snapshots could be those of old ones.
+bool may_come_back(const SqliteError& error, const std::string& path, const StoreLock& lock) {
+  std::error_code ignored;
+  if (!lock.known() && std::filesystem::exists(path, ignored)) return false;
+  const int kind = error.primary();
+  return kind == SQLITE_FULL || kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_BUSY ||
+         kind == SQLITE_READONLY;
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(const SqliteSettings& settings,
@@ -90,26 +100,20 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::open(const
   if (auto made = make_directory(settings.path); !made) return std::unexpected(std::move(made.error()));
   auto lock = StoreLock::take(lock_path(settings.path), settings.beside_predecessor);
   if (!lock) return std::unexpected(std::move(lock.error()));
-  auto opened = open_or_begin_anew(settings.path, *lock, clock.wall_now());
-  if (!opened) return std::unexpected(std::move(opened.error().text));
-  const auto highest = opened->writer.highest_number();
-  if (!highest) return std::unexpected(highest.error().text);
-  if (*highest == 0 && lock->last_number() > 0 && !opened->anew) {
-    opened->anew = true;
-    log::warning("the store is empty, though there have been snapshots before",
-                 {{"path", settings.path}, {"last_snapshot", lock->last_number()}});
+  std::unique_ptr<SqliteStore> store(new SqliteStore(settings, clock, *std::move(lock)));
+  if (auto opened = store->reopen(); !opened) {
+    if (!may_come_back(opened.error(), settings.path, store->lock_)) {
+      return std::unexpected(std::move(opened.error().text));
+    }
+    store->failed(opened.error());
   }
-  lock->make_known();
-  std::unique_ptr<SqliteStore> store(new SqliteStore(settings, clock, *std::move(lock), std::move(opened->writer)));
-  store->highest_number_ = static_cast<std::uint64_t>(*highest);
-  if (opened->anew) ++store->status_.begun_anew;
   const SignalsBlocked quiet;
   store->thread_ = std::thread([running = store.get()] { running->run(); });
   return store;
 }
 
-SqliteStore::SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock, SqliteWriter writer)
-    : settings_(std::move(settings)), clock_(clock), writer_(std::move(writer)), lock_(std::move(lock)) {
+SqliteStore::SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock)
+    : settings_(std::move(settings)), clock_(clock), lock_(std::move(lock)) {
   status_.kind = "sqlite";
   status_.path = settings_.path;
   status_.schema_version = static_cast<int>(schema_steps().size());
@@ -128,24 +132,31 @@ SqliteStore::~SqliteStore() {
   }
 }
 
-// Under the mutex.
-void SqliteStore::changed(bool urgent) {
-  if (pending_.size() == 1 || urgent) {
-    if (pending_.size() == 1) due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    urgent_ = urgent_ || urgent;
-    wake_.notify_one();
-  }
+// Under the mutex. The flush interval is for all of it: the write is begun sooner by what it may take.
+void SqliteStore::begin_interval() {
+  using Duration = std::chrono::steady_clock::duration;
+  const Duration interval = settings_.flush_interval;
+  const Duration margin = std::min(interval / 2, std::max(interval / 10, 2 * last_write_));
+  due_ = std::chrono::steady_clock::now() + interval - margin;
+  wake_.notify_one();
+}
+
+void SqliteStore::wake_for_snapshot(bool was_empty) {
+  if (was_empty) begin_interval();
+  urgent_ = true;
+  wake_.notify_one();
 }
 
 std::uint64_t SqliteStore::add_snapshot(Snapshot snapshot) {
   const std::lock_guard lock(mutex_);
+  const bool was_empty = pending_.empty();
   snapshot.number = highest_number_ = lock_.next_number(highest_number_);
   snapshot.applied_at = to_milliseconds(snapshot.applied_at);
   newest_ = snapshot;
   if (snapshot.outcome == kApplied) applied_ = snapshot;
   pending_.add(std::move(snapshot));
   status_.lost += pending_.drop_oldest(settings_.snapshots, kMostPendingBytes);
-  changed(true);
+  wake_for_snapshot(was_empty);
   return highest_number_;
 }
 
@@ -156,8 +167,9 @@ void SqliteStore::set_outcome(std::uint64_t number, std::string outcome) {
   }
   if (applied_ && applied_->outcome != kApplied) applied_.reset();
   if (newest_ && newest_->outcome == kApplied) applied_ = newest_;
+  const bool was_empty = pending_.empty();
   pending_.set_outcome(number, std::move(outcome));
-  changed(true);
+  wake_for_snapshot(was_empty);
 }
 
 void SqliteStore::put(std::vector<StateEntry> entries) {
@@ -171,20 +183,14 @@ void SqliteStore::put(std::vector<StateEntry> entries) {
     entry.at = to_milliseconds(entry.at);
     pending_.put(std::move(entry));
   }
-  if (was_empty && !pending_.empty()) {
-    due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    wake_.notify_one();
-  }
+  if (was_empty && !pending_.empty()) begin_interval();
 }
 
 void SqliteStore::erase(std::vector<std::string> keys) {
   const std::lock_guard lock(mutex_);
   const bool was_empty = pending_.empty();
   for (std::string& key : keys) pending_.erase(std::move(key));
-  if (was_empty && !pending_.empty()) {
-    due_ = std::chrono::steady_clock::now() + settings_.flush_interval;
-    wake_.notify_one();
-  }
+  if (was_empty && !pending_.empty()) begin_interval();
 }
 
 // What is not written yet is looked at first: between the two it may be written, and is then seen twice, not never.
@@ -309,9 +315,11 @@ void SqliteStore::write_pending(std::unique_lock<std::mutex>& lock) {
   writing_ = std::exchange(pending_, Changes{});
   urgent_ = false;
   lock.unlock();
+  const SteadyTime began = std::chrono::steady_clock::now();
   const SqliteResult<> written = writing_.empty() ? SqliteResult<>{} : write_to_disk(writing_);
   if (written || !written.error().passing()) failed_in_a_row_ = written ? 0 : failed_in_a_row_ + 1;
   lock.lock();
+  last_write_ = std::chrono::steady_clock::now() - began;
   Changes tried = std::exchange(writing_, Changes{});
   if (written) {
     if (!tried.empty()) succeeded(tried.size());
@@ -354,11 +362,21 @@ SqliteResult<> SqliteStore::reopen() {
   const auto highest = opened->writer.highest_number();
   if (!highest) return std::unexpected(highest.error());
   writer_.emplace(std::move(opened->writer));
+  bool anew = std::exchange(replaced_, false) || opened->anew;
   {
     const std::lock_guard lock(mutex_);
+    const std::uint64_t last = lock_.last_number();
+    // The first one of all may have been given a number and been lost with its process; a predecessor may have it
+    // still.
+    if (highest_number_ == 0 && *highest == 0 && last > 1 && lock_.owned() && !anew) {
+      anew = true;
+      log::warning("the store is empty, though there have been snapshots before",
+                   {{"path", settings_.path}, {"last_snapshot", last}});
+    }
     highest_number_ = std::max(highest_number_, static_cast<std::uint64_t>(*highest));
+    lock_.make_known();
   }
-  if (std::exchange(replaced_, false) || opened->anew) begun_anew();
+  if (anew) begun_anew();
   return {};
 }
 

@@ -43,7 +43,8 @@ class SqliteStore final : public Store {
   static constexpr std::size_t kMostPendingBytes = std::size_t{64} << 20U;
 
   // Opens, checks and, if it must be, makes the database and its directory: reads all of the file, on the thread of the
-  // caller. `clock` outlives the store. The error is a sentence.
+  // caller. A database of DAO that cannot be opened for now (a full disk) is tried again whenever there is something to
+  // write; until then, reading it is an error. `clock` outlives the store. The error is a sentence.
   static std::expected<std::unique_ptr<SqliteStore>, std::string> open(const SqliteSettings& settings,
                                                                        const Clock& clock);
   // Tries once more to write what is pending.
@@ -65,7 +66,7 @@ class SqliteStore final : public Store {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
 
-  SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock, SqliteWriter writer);
+  SqliteStore(SqliteSettings settings, const Clock& clock, StoreLock lock);
   void run();
   [[nodiscard]] bool must_write(SteadyTime now) const;
   [[nodiscard]] SteadyTime next_look(SteadyTime now) const;
@@ -76,7 +77,8 @@ class SqliteStore final : public Store {
   void failed(const SqliteError& error);
   void succeeded(std::size_t changes);
   void begun_anew();
-  void changed(bool urgent);
+  void begin_interval();
+  void wake_for_snapshot(bool was_empty);
   template <class Ask>
   auto read(Ask ask) -> Read<typename decltype(ask(std::declval<SqliteReader&>()))::value_type>;
 
@@ -105,7 +107,8 @@ class SqliteStore final : public Store {
   std::uint64_t answered_ = 0;  // of these, those that were tried
   std::uint64_t kept_ = 0;      // of these, the last that went well
   SteadyTime due_{};            // what is pending is written then
-  SteadyTime not_before_{};     // after a failure
+  SteadyTime::duration last_write_{};
+  SteadyTime not_before_{};  // after a failure
   Milliseconds backoff_{};
   std::thread thread_;
 };

@@ -350,6 +350,27 @@ TEST_F(SqliteStoreTest, AFullDiskCostsNothingThatFitsIntoMemory) {
   EXPECT_EQ(captured.count("info the store is written again"), 1U) << captured.text();
 }
 
+TEST_F(SqliteStoreTest, AFullDiskAtTheStart) {
+  make_database();
+  std::unique_ptr<SqliteStore> store;
+  {
+    const FileSizeLimit full(kSmallFile);
+    store = open();
+    ASSERT_TRUE(store);
+    EXPECT_FALSE(store->status().healthy);
+    EXPECT_FALSE(store->snapshots(10));
+    EXPECT_EQ(add(*store, "meanwhile"), 21U);
+    EXPECT_EQ(store->flush(10s), Kept::not_yet);
+    EXPECT_EQ(store->snapshot(21).value()->text, "meanwhile");
+  }
+  EXPECT_EQ(store->flush(10s), Kept::on_disk);
+  EXPECT_THAT(store->snapshots(100).value(), SizeIs(21));
+  EXPECT_EQ(value_of(*store, "key7"), std::string(100, 'v'));
+  EXPECT_EQ(store->status().begun_anew, 0U);
+  EXPECT_EQ(captured.count("warning the store cannot be written"), 1U);
+  EXPECT_EQ(captured.count("info the store is written again"), 1U);
+}
+
 TEST_F(SqliteStoreTest, AFullDiskIsTriedAgainWithoutBeingAsked) {
   const auto store = open();
   {

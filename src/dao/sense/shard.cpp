@@ -25,6 +25,11 @@ void RouteCounters::add(const RouteCounters& other) {
   denied.add(other.denied.value());
   sticky_unknown.add(other.sticky_unknown.value());
   fail_open.add(other.fail_open.value());
+  queue_waiting.add(other.queue_waiting.value());
+  queued.add(other.queued.value());
+  queue_timeouts.add(other.queue_timeouts.value());
+  queue_overflows.add(other.queue_overflows.value());
+  queue_time.add(other.queue_time);
 }
 
 void RouteCounters::clear() {
@@ -37,6 +42,11 @@ void RouteCounters::clear() {
   denied.clear();
   sticky_unknown.clear();
   fail_open.clear();
+  queue_waiting.clear();
+  queued.clear();
+  queue_timeouts.clear();
+  queue_overflows.clear();
+  queue_time.clear();
 }
 
 void UpstreamCounters::add(const UpstreamCounters& other) {

@@ -84,10 +84,15 @@ struct alignas(64) RouteCounters {
   Counter response_bytes;
   Histogram duration;
   std::array<Counter, kGrpcStatuses> grpc_calls;
-  Counter rate_limited;    // requests
-  Counter denied;          // by client address
-  Counter sticky_unknown;  // cookies that name no upstream of the route
-  Counter fail_open;       // requests sent to an upstream that was not admitted, for none was
+  Counter rate_limited;     // requests
+  Counter denied;           // by client address
+  Counter sticky_unknown;   // cookies that name no upstream of the route
+  Counter fail_open;        // requests sent to an upstream that was not admitted, for none was
+  Gauge queue_waiting;      // requests that wait for room at an upstream, now
+  Counter queued;           // that had to wait
+  Counter queue_timeouts;   // of these, in vain
+  Counter queue_overflows;  // that could not even wait
+  Histogram queue_time;     // of those that waited, whatever came of it
 
   void add(const RouteCounters& other);
   void clear();

@@ -27,8 +27,9 @@ class UpstreamSignals {
   }
   // That one got its head. `failed`: a 5xx.
   void answered(Instant sent_at, Instant now, bool failed) {
+    const auto crowd = static_cast<double>(waiting_);
     leave(sent_at);
-    add(seconds_of(now - sent_at), now, failed);
+    add(seconds_of(now - sent_at), now, failed, crowd);
   }
   // That one failed without an answer.
   void failed(Instant sent_at, Instant now) { answered(sent_at, now, true); }
@@ -64,20 +65,23 @@ class UpstreamSignals {
   // When the last one ended.
   [[nodiscard]] Instant last_ended() const { return last_added_; }
   // How many answers would have been expected since the last one, by the usual times, from those that wait; of
-  // exponential times the chance of this silence is e to the power of minus that. 0 while little is known.
+  // exponential times the chance of this silence is e to the power of minus that. More than usually wait are no reason
+  // to expect answers more often: they may stand in a line there. 0 while little is known.
   [[nodiscard]] double answers_missed(Instant now) const {
     const double mean = ended_mean_seconds();
     if (waiting_ == 0 || weight_ < 8 || mean <= 0) return 0;
     const double waiting = static_cast<double>(waiting_);
     const double waited = waiting * seconds_at(now) - waiting_since_sum_;
-    return std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
+    const double served_at_once = std::min(1.0, std::max(1.0, crowd_sum_ / weight_) / waiting);
+    return served_at_once * std::min(waited, waiting * seconds_of(now - last_added_)) / mean;
   }
-  // It was away and is back: what was known of it says little now.
+  // It was away and is back: only its last answer, which let it in, says how it is now.
   void begin_anew() {
-    constexpr double kLeft = 4;
-    if (weight_ <= kLeft) return;
-    const double keep = kLeft / weight_;
-    for (double* sum : {&time_sum_, &called_off_sum_, &square_sum_, &weight_, &errors_}) *sum *= keep;
+    const double left = weight_ > 0 && !last_failed_ ? 1 : 0;
+    time_sum_ = left * last_seconds_;
+    square_sum_ = time_sum_ * last_seconds_;
+    crowd_sum_ = weight_ = left;
+    called_off_sum_ = errors_ = 0;
   }
   // It was found to answer nothing, and nothing has ended there since.
   void found_silent() { silent_ = true; }
@@ -106,7 +110,7 @@ class UpstreamSignals {
   [[nodiscard]] double decay(Instant now) const {
     return std::exp(-seconds_of(now - last_added_) / std::chrono::duration<double>(kPeakDecay).count());
   }
-  void add(double took, Instant now, bool failed) {
+  void add(double took, Instant now, bool failed, double crowd) {
     silent_ = false;
     last_seconds_ = took;
     last_failed_ = failed;
@@ -118,6 +122,7 @@ class UpstreamSignals {
     time_sum_ = time_sum_ * keep + took;
     called_off_sum_ *= keep;
     square_sum_ = square_sum_ * keep + took * took;
+    crowd_sum_ = crowd_sum_ * keep + crowd;
     weight_ = weight_ * keep + 1;
     errors_ = errors_ * keep + (failed ? 1 : 0);
   }
@@ -128,6 +133,7 @@ class UpstreamSignals {
   double time_sum_ = 0;
   double called_off_sum_ = 0;
   double square_sum_ = 0;
+  double crowd_sum_ = 0;  // how many waited when one of them was answered
   double weight_ = 0;
   double errors_ = 0;
   double last_seconds_ = 0;

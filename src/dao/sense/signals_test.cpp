@@ -17,6 +17,18 @@ class UpstreamSignalsTest : public testing::Test {
       signals_.answered(now_ - each, now_, failed);
     }
   }
+  // Always so many at once.
+  void answers_of_many(int at_once, int rounds, Nanoseconds each) {
+    for (int i = 0; i < rounds; ++i) {
+      for (int j = 0; j < at_once; ++j) signals_.sent(now_);
+      now_ += each;
+      for (int j = 0; j < at_once; ++j) {
+        signals_.answered(now_ - each, now_, false);
+        if (j + 1 < at_once) signals_.sent(now_);  // the next one follows at once
+      }
+      for (int j = 0; j + 1 < at_once; ++j) signals_.cancelled(now_, now_);
+    }
+  }
   UpstreamSignals signals_;
   Instant now_{std::chrono::hours(5)};
 };
@@ -75,20 +87,40 @@ TEST_F(UpstreamSignalsTest, WhatIsOldCountsLess) {
 
 TEST_F(UpstreamSignalsTest, AreLearnedAnewAfterAnAbsence) {
   answers(200, 10ms);
+  answers(3, 500ms, true);
+  answers(1, 100ms);  // a trial
   signals_.begin_anew();
-  EXPECT_NEAR(signals_.mean_seconds(now_), 0.010, 1e-6);
-  answers(4, 100ms);
-  EXPECT_NEAR(signals_.mean_seconds(now_), 0.055, 0.005);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.100, 1e-6);
+  EXPECT_EQ(signals_.error_rate(), 0);
+  answers(3, 20ms);
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.040, 0.002);
+}
+
+TEST_F(UpstreamSignalsTest, AFailureBeforeAnAbsenceSaysNothingAfterIt) {
+  answers(200, 10ms);
+  answers(3, 500ms, true);
+  signals_.begin_anew();
+  EXPECT_EQ(signals_.mean_seconds(now_), 0);
+  EXPECT_EQ(signals_.weight(now_), 0);
+  EXPECT_EQ(signals_.error_rate(), 0);
 }
 
 TEST_F(UpstreamSignalsTest, MissAnswersByTheUsualTimes) {
-  answers(100, 10ms);
+  answers_of_many(4, 100, 10ms);
   EXPECT_EQ(signals_.answers_missed(now_), 0);
   for (int i = 0; i < 4; ++i) signals_.sent(now_);
   now_ += 30ms;
   EXPECT_NEAR(signals_.answers_missed(now_), 12, 0.1);
   signals_.answered(now_ - 30ms, now_, false);
   EXPECT_EQ(signals_.answers_missed(now_), 0) << "any answer ends the silence";
+}
+
+// Eight slots serve what three times as many wait for: answers come no more often than before.
+TEST_F(UpstreamSignalsTest, ALineIsNoSilence) {
+  answers_of_many(8, 100, 10ms);
+  for (int i = 0; i < 24; ++i) signals_.sent(now_);
+  now_ += 10ms;
+  EXPECT_NEAR(signals_.answers_missed(now_), 8, 0.1);
 }
 
 TEST_F(UpstreamSignalsTest, AnIdleTimeIsNoSilence) {

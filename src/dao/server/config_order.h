@@ -38,12 +38,12 @@ struct ConfigOutcome {
     ending,     // the process drains
   };
   Result result = Result::failed;
-  std::string error{};                // a sentence; empty if it was applied, or could be
-  config::Diagnostics diagnostics{};  // with warnings, also of a configuration that was applied
-  std::string changes{};              // from the one in use before: JSON (config/diff.h); empty: not known
-  std::uint64_t generation = 0;       // in use now
-  std::uint64_t snapshot = 0;         // its number; 0: it has none
-  std::string etag{};                 // of the one in use now, without quotes
+  std::string error{};                         // a sentence; empty if it was applied, or could be
+  config::Diagnostics diagnostics{};           // with warnings, also of a configuration that was applied
+  std::string changes{};                       // from the one in use before: JSON (config/diff.h); empty: not known
+  std::uint64_t generation = 0;                // in use now
+  std::uint64_t snapshot = 0;                  // its number; 0: it has none
+  std::string etag{};                          // of the one in use now, without quotes
   std::vector<std::string> pending_restart{};  // keys whose new values need a restart
 };
 
@@ -52,11 +52,11 @@ struct ConfigStatus {
   std::uint64_t generation = 0;  // from 1
   std::uint64_t snapshot = 0;    // 0: none
   std::string etag{};
-  std::string source{};          // the path of the file
-  std::string author{};          // of the one in use
+  std::string source{};  // the path of the file
+  std::string author{};  // of the one in use
   std::string reason{};
-  WallTime applied_at{};         // when it came into use
-  bool from_file = true;         // false: it was given by the API or is a snapshot, and the file says something else
+  WallTime applied_at{};  // when it came into use
+  bool from_file = true;  // false: it was given by the API or is a snapshot, and the file says something else
   std::uint64_t reloads_applied = 0;   // since the start
   std::uint64_t reloads_failed = 0;    // of those, orders that changed nothing for what was wrong with them
   bool last_reload_successful = true;  // also if there was none

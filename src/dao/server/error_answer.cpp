@@ -115,6 +115,10 @@ ErrorAnswer answer_for(const Error& error) {
     case ErrorKind::connection_limit:
     case ErrorKind::client_connection_limit:
       return {503, "connection_limit_reached", "too many connections", true};
+    case ErrorKind::queue_full:
+      return {503, "connection_limit_reached", "every upstream is busy, and too many requests wait", true};
+    case ErrorKind::timeout_queue:
+      return {503, "connection_limit_reached", "no upstream had room in time", true};
     default:
       return {500, "proxy_internal_error", "the proxy failed"};
   }

@@ -41,13 +41,16 @@ ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& questio
     choosing.only_near = false;
     route.policy->explain(choosing, answer.candidates);
   }
-  if (nobody()) {
+  answer.waits = nobody() && choosing.waits_for_room();
+  if (nobody() && !answer.waits) {
     choosing.fail_open = answer.fail_open = true;
     route.policy->explain(choosing, answer.candidates);
+    answer.waits = nobody() && choosing.waits_for_room();
   }
   for (const align::Candidate& candidate : route.candidates) {
     answer.names.push_back(worker.seats[candidate.upstream]->name);
     answer.weights.push_back(candidate.weight);
+    answer.limits.push_back(candidate.max_in_flight);
   }
   return answer;
 }

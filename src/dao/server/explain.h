@@ -24,9 +24,11 @@ struct ExplainQuestion {
 
 struct ExplainAnswer {
   bool fail_open = false;                    // nobody is admitted, so those are asked that are not
+  bool waits = false;                        // nobody is chosen, for all are full: the request waits
   std::vector<align::Explained> candidates;  // in the order of the route; none: it has no such rule
   std::vector<std::string> names;            // of the candidates
   std::vector<std::uint32_t> weights;        // of the candidates
+  std::vector<std::uint32_t> limits;         // max_in_flight of the candidates; 0: none
 };
 
 // What the rule's policy would choose for the next request, with every term. Changes nothing.

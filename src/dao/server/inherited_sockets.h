@@ -26,6 +26,9 @@ class InheritedSockets {
   // Tells the process that started this one that it may step back. Once; does nothing if there is none.
   void report_ready();
 
+  // The process that this one replaces still works.
+  [[nodiscard]] bool has_predecessor() const { return ready_fd_ >= 0; }
+
   // How a handed over group is called: equal for addresses that are the same place.
   static std::string key_of(const config::Address& address);
   static constexpr const char* kSocketsVariable = "DAO_UPGRADE_SOCKETS";  // lines "FD,FD,... KEY"

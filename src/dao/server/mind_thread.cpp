@@ -1,14 +1,22 @@
 #include "dao/server/mind_thread.h"
 
+#include <semaphore>
 #include <utility>
 
+#include "dao/base/log.h"
 #include "dao/rt/event.h"
 
 namespace dao::server {
 
-MindThread::MindThread(liminal::Mind& mind, const std::shared_ptr<const Generation>& generation,
+MindThread::MindThread(liminal::Mind& mind, memory::Learned& learned,
+                       const std::shared_ptr<const Generation>& generation,
                        std::function<void(const sense::ViewPtr&)> deliver)
-    : loop_(clock_), mind_(mind), deliver_(std::move(deliver)), prober_(loop_, mind_, end_) {
+    : loop_(clock_),
+      mind_(mind),
+      learned_(learned),
+      roster_(memory::Roster::of(*generation->config)),
+      deliver_(std::move(deliver)),
+      prober_(loop_, mind_, end_) {
   prober_.follow({generation});
 }
 
@@ -17,10 +25,16 @@ MindThread::~MindThread() {
 }
 
 void MindThread::start() {
-  thread_ = std::thread([this] {
+  std::binary_semaphore ready(0);
+  thread_ = std::thread([this, &ready] {
+    if (const std::size_t restored = learned_.adopt(roster_, mind_, loop_.now()); restored > 0) {
+      log::info("going on with what was learned before", {{"upstreams_and_routes", restored}});
+    }
+    ready.release();
     loop_.spawn(think());
     loop_.run();
   });
+  ready.acquire();
 }
 
 void MindThread::stop() {
@@ -33,10 +47,25 @@ void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> gene
   loop_.post([this, generations = std::move(generations), done = std::move(done)] {
     std::vector<std::shared_ptr<const config::Config>> configs;
     for (const auto& generation : generations) configs.push_back(generation->config);
+    const memory::Roster roster = memory::Roster::of(*configs.front());
     mind_.reconfigure(std::move(configs), loop_.now());
+    learned_.adopt(roster, mind_, loop_.now());
     prober_.follow(generations);
     done();
   });
+}
+
+void MindThread::save_learned() {
+  std::binary_semaphore saved(0);
+  loop_.post([this, &saved] {
+    if (learns_) learned_.save_all(mind_, loop_.now());
+    saved.release();
+  });
+  saved.acquire();
+}
+
+void MindThread::stop_learning() {
+  loop_.post([this] { learns_ = false; });
 }
 
 sense::ViewPtr MindThread::latest() const {
@@ -55,11 +84,13 @@ rt::Task<> MindThread::think() {
       latest_ = view;
     }
     deliver_(view);
+    if (learns_) learned_.step(mind_, loop_.now());
     prober_.step();
     next = std::max(next + liminal::kStepInterval, loop_.now());
     const rt::Wake wake = co_await rt::sleep_until(loop_, next, &end_);
     static_cast<void>(wake);
   }
+  if (learns_) learned_.save_all(mind_, loop_.now());
   while (prober_.running() > 0) {
     auto turn = rt::next_batch(loop_);
     co_await turn;

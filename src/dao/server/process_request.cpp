@@ -1,10 +1,8 @@
 #include "dao/server/process_request.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
 #include "dao/net/tls_facts.h"
+#include "dao/server/candidates.h"
 #include "dao/server/explain.h"
 #include "dao/server/grpc.h"
 #include "dao/server/hash_key.h"
@@ -92,126 +91,33 @@ void tell_of_client_certificate(RequestHead& request, const net::TlsFacts* tls) 
   if (!tls->client_subject.empty()) request.add("X-SSL-Client-Subject", tls->client_subject);
 }
 
-// The upstreams of one request: which were tried, which is next.
-class Candidates {
- public:
-  // `selection`: which of them the filters of the route leave, and which they want first; `key`: as in align::Choosing;
-  // `explain`: null, or to be told of each choice.
-  Candidates(WorkerState& worker, const config::Rule& rule, Route& route, std::uint64_t intent, std::uint64_t key,
-             flow::Selection selection, ExplainHeader* explain)
-      : worker_(worker),
-        rule_(rule),
-        route_(route),
-        intent_(intent),
-        key_(key),
-        selection_(selection),
-        explain_(explain) {}
-  Candidates(const Candidates&) = delete;
-  Candidates& operator=(const Candidates&) = delete;
-  ~Candidates() = default;
-
-  // The next upstream, or why there is none. One that is not admitted is asked only if none was from the start, for
-  // then it is better than nothing; a request that failed elsewhere is not tried on one that is known to be down.
-  Result<std::uint32_t> next() {
-    // Only while the policy looks: other requests of this worker use the same list.
-    exclude(true);
-    const Instant now = worker_.loop.now();
-    align::Choosing choosing{.candidates = route_.candidates,
-                             .in_flight = worker_.in_flight,
-                             .admission = worker_.admission,
-                             .signals = worker_.signals.all(),
-                             .view = *worker_.view,
-                             .route = route_.number,
-                             .now = now,
-                             .random = worker_.random,
-                             .intent = intent_,
-                             .key = key_,
-                             .slow_start = route_.slow_start.at(now, *worker_.view, route_.candidates)};
-    std::optional<std::size_t> choice;
-    if (!fails_open_) choice = choose_admitted(choosing);
-    if (!choice && (fails_open_ || tried_count_ == 0)) {
-      choosing.fail_open = true;
-      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-      choice = route_.policy->choose(choosing);
-      if (choice && !fails_open_) fail_open();
-    }
-    exclude(false);
-    if (!choice) {
-      return std::unexpected(
-          Error{.origin = Origin::us, .kind = ErrorKind::no_upstream, .detail = "no usable upstream"});
-    }
-    if (explain_ != nullptr) explain_->chose(worker_, rule_, *choice);
-    last_ = *choice;
-    if (tried_count_ < tried_.size()) tried_[tried_count_++] = *choice;
-    return route_.candidates[*choice].upstream;
+// Until an upstream has room for the request, or there is no hope.
+DAO_FRAME_OF_ITS_OWN rt::Task<Result<std::uint32_t>> wait_for_room(WorkerState& worker, RequestJournal& journal,
+                                                                   std::uint32_t route, Candidates& candidates,
+                                                                   const config::ProxySettings& settings,
+                                                                   rt::Cancel& cancel) {
+  const Instant since = worker.loop.now();
+  auto waiting = worker.queue.wait(candidates, route, settings.queue_max, settings.queue_timeout, cancel);
+  const Waited waited = co_await std::move(waiting);
+  if (waited != Waited::full) journal.queued(worker.loop.now() - since);
+  Error error{.origin = Origin::us, .kind = ErrorKind::queue_full, .detail = "every upstream at max_in_flight"};
+  switch (waited) {
+    case Waited::served:
+      if (!cancel.requested()) co_return candidates.found();
+      if (candidates.found()) candidates.leave();
+      error = {.origin = Origin::us, .kind = ErrorKind::cancelled};
+      break;
+    case Waited::full:
+      break;
+    case Waited::timed_out:
+      error.kind = ErrorKind::timeout_queue;
+      break;
+    case Waited::cancelled:
+      error = {.origin = Origin::us, .kind = ErrorKind::cancelled};
+      break;
   }
-  // The place of the last one among the candidates.
-  [[nodiscard]] std::size_t last() const { return last_; }
-  // Somewhere that was not tried yet.
-  [[nodiscard]] bool another_left() const {
-    if (tried_count_ >= route_.candidates.size() || tried_count_ >= tried_.size()) return false;
-    const auto tried = std::span(tried_).first(tried_count_);
-    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
-      const bool allowed = selection_.allowed == nullptr || (*selection_.allowed)[i] != 0;
-      const bool admitted = fails_open_ || worker_.admission.admits(route_.candidates[i].upstream);
-      if (allowed && admitted && std::ranges::find(tried, i) == tried.end()) return true;
-    }
-    return false;
-  }
-
- private:
-  static constexpr std::size_t kMostTries = 3;
-
-  // What was tried, and what the filters do not leave.
-  void exclude(bool excluded) {
-    for (std::size_t i = 0; i < tried_count_; ++i) route_.candidates[tried_[i]].usable = !excluded;
-    if (selection_.allowed == nullptr) return;
-    for (std::size_t i = 0; i < route_.candidates.size(); ++i) {
-      if ((*selection_.allowed)[i] == 0) route_.candidates[i].usable = !excluded;
-    }
-  }
-  // Others may take the last token of a trial between the look and the choice.
-  std::optional<std::size_t> choose_admitted(align::Choosing& choosing) {
-    if (selection_.preferred && choosing.usable(*selection_.preferred) &&
-        worker_.admission.enter(route_.candidates[*selection_.preferred].upstream)) {
-      if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-      return selection_.preferred;
-    }
-    for (;;) {
-      const std::optional<std::size_t> choice = ask_policy(choosing);
-      if (!choice || worker_.admission.enter(route_.candidates[*choice].upstream)) return choice;
-    }
-  }
-  std::optional<std::size_t> ask_policy(align::Choosing& choosing) {
-    std::optional<std::size_t> choice;
-    choosing.only_near = route_.prefers_near;
-    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-    choice = route_.policy->choose(choosing);
-    if (choice || !route_.prefers_near) return choice;
-    choosing.only_near = false;
-    if (explain_ != nullptr) explain_->before(*route_.policy, choosing);
-    return route_.policy->choose(choosing);
-  }
-  void fail_open() {
-    fails_open_ = true;
-    worker_.shard.record_fail_open(route_.number);
-    static log::RateLimit limit{1};
-    log::warning(limit, "no upstream is admitted, asking one all the same",
-                 {{"route", rule_.name}, {"upstreams", route_.candidates.size()}});
-  }
-
-  WorkerState& worker_;
-  const config::Rule& rule_;
-  Route& route_;
-  std::uint64_t intent_;
-  std::uint64_t key_;
-  const flow::Selection selection_;
-  ExplainHeader* explain_;
-  std::array<std::size_t, kMostTries> tried_{};
-  std::size_t tried_count_ = 0;
-  std::size_t last_ = 0;
-  bool fails_open_ = false;
-};
+  co_return std::unexpected(error);
+}
 
 // Why the failure may be answered by another upstream; nothing if it may not. RFC 9110 section 9.2.2: what is not
 // idempotent is sent again only if nothing of it can have arrived.
@@ -271,7 +177,8 @@ void log_failure(const UpstreamSeat& upstream, const upstream::AttemptOutcome& o
 
 // A WebSocket from its 101 to its end. The upstream has it in flight all that time.
 rt::Task<> relay_upgraded(WorkerState& worker, const config::Config& config, const config::ProxySettings& settings,
-                          RequestJournal& journal, std::uint32_t upstream, upstream::AttemptOutcome outcome) {
+                          RequestJournal& journal, std::uint32_t upstream, Candidates& candidates,
+                          upstream::AttemptOutcome outcome) {
   upstream::Upgraded upgraded = std::move(*outcome.upgraded);
   outcome.upgraded.reset();
   journal.answered(outcome.status);
@@ -291,7 +198,7 @@ rt::Task<> relay_upgraded(WorkerState& worker, const config::Config& config, con
   const TunnelOutcome ended = co_await std::move(tunnelling);
   journal.tunnelled(ended);
   worker.seats[upstream]->pool.release(std::move(upgraded.lease), false, std::nullopt);
-  worker.in_flight.leave(upstream);
+  candidates.leave();
 }
 
 }  // namespace
@@ -416,15 +323,21 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   // Align, then one exchange with the chosen upstream; again elsewhere while that is allowed.
   for (std::uint32_t retries = 0;; ++retries) {
-    const Result<std::uint32_t> choice = candidates.next();
+    if (!worker.queue.empty()) worker.queue.look();
+    Result<std::uint32_t> choice = candidates.next();
+    if (!choice && choice.error().kind == ErrorKind::queue_full) {
+      client->watch_client(&cancel);
+      auto waiting = wait_for_room(worker, journal, route.number, candidates, settings, cancel);
+      choice = co_await std::move(waiting);
+    }
     if (!choice) {
-      failure = choice.error();
+      failure = explain_cancellation(choice.error(), false, cancel);
       break;
     }
-    const bool elsewhere = retries < settings.retries && candidates.another_left();
+    const bool elsewhere = retries < settings.retries && candidates.another_left(false);
     const bool may_retry = elsewhere && worker.retry_budget.available(worker.loop.now());
     const bool replayable = elsewhere && http::is_safe(request.method) && first.last;
-    const bool not_5xx = replayable && settings.retry_on.status_5xx;
+    const bool not_5xx = replayable && settings.retry_on.status_5xx && candidates.another_left(true);
     UpstreamSeat& upstream = *worker.seats[*choice];
     if (filters) filters->chosen(candidates.last(), upstream.name, upstream.host_field);
     if (request.find(http::FieldId::host) == nullptr) {  // HTTP/1.0 may leave it out, HTTP/1.1 may not
@@ -437,7 +350,6 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       outcome.error = *upstream.resolution_error;
       report(sense::outcome_of(outcome.error));
     } else {
-      worker.in_flight.enter(*choice);
       SilenceWatch silence(worker, *client, route, *choice, attempt_cancel);
       if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,
@@ -461,12 +373,12 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       outcome = co_await std::move(attempting);
       if (outcome.upgraded) {
         total.disarm();
-        auto relaying = relay_upgraded(worker, config, settings, journal, *choice, std::move(outcome));
+        auto relaying = relay_upgraded(worker, config, settings, journal, *choice, candidates, std::move(outcome));
         co_await std::move(relaying);
         co_return;
       }
-      worker.in_flight.leave(*choice);
     }
+    candidates.leave();
     outcome.error = explain_cancellation(outcome.error, outcome.held_back, attempt_cancel);
     const std::optional<sense::RetryReason> reason = retry_reason(outcome, settings.retry_on, *client, first);
     const bool complete = outcome.error.kind == ErrorKind::none && !outcome.held_back;
@@ -491,8 +403,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   journal.failed(failure);
   if (filters) filters->answers_itself();
-  auto answering = answer_error(worker, config.server, *client, response.head(), failure,
-                                explain ? std::string_view{explain->text()} : "");
+  auto answering =
+      answer_error(worker, config.server, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

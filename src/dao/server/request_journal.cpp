@@ -103,6 +103,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();
   record.attempts = attempts_;
+  if (queued_) record.queue_ns = to_count(*queued_);
   if (rule_ != nullptr) record.route = rule_->name;
   if (upstream_) {
     record.upstream = worker_.seats[*upstream_]->name;

@@ -24,6 +24,8 @@ class RequestJournal {
 
   // `rule` outlives the journal.
   void matched(const config::Rule& rule) { rule_ = &rule; }
+  // Has waited for room at an upstream, once more.
+  void queued(Nanoseconds waited) { queued_ = queued_.value_or(Nanoseconds::zero()) + waited; }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
   // The same for an answer of DAO's own; `grpc_status` if it was one of gRPC.
@@ -43,6 +45,7 @@ class RequestJournal {
   const config::Rule* rule_ = nullptr;  // null: none
   std::optional<std::uint32_t> upstream_;
   upstream::AttemptOutcome last_;
+  std::optional<Nanoseconds> queued_;
   std::uint32_t attempts_ = 0;
   std::uint16_t status_ = 0;
   std::uint8_t grpc_status_;  // as in sense::FinishedRequest

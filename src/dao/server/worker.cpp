@@ -40,10 +40,16 @@ Worker::~Worker() {
   join();
 }
 
+void Worker::share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number) {
+  slots->open(number, [this] { loop_.post([this] { state_.queue.take_freed(); }); });
+  state_.queue.join(std::move(slots), number);
+}
+
 void Worker::start() {
   thread_ = std::thread([this] {
     loop_.spawn(housekeeping());
     loop_.run();
+    state_.queue.leave_others();
   });
 }
 

@@ -66,6 +66,8 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   // force, and not at all by a worker that has ended.
   void obey(WorkerOrders orders, std::function<void()> done);
 
+  // Before start(): this is worker `number` of all that share `slots`.
+  void share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number);
   void start();
   // Any thread: new addresses for an upstream.
   void resolved(std::size_t upstream, net::Resolution resolution);

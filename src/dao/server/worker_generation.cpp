@@ -29,6 +29,7 @@ Route route_of(const Generation& generation, std::size_t index) {
     const config::Upstream& upstream = config.upstreams[of_rule.index];
     route.candidates.push_back({.upstream = upstream.number,
                                 .weight = of_rule.weight,
+                                .max_in_flight = upstream.max_in_flight,
                                 .intents = of_rule.intents,
                                 .near = !config.server.zone.empty() && upstream.zone == config.server.zone,
                                 .identity = align::stable_hash(upstream.name)});

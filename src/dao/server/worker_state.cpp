@@ -25,6 +25,7 @@ WorkerState::WorkerState(rt::Loop& the_loop, sense::Shard& the_shard, sense::InF
       shard(the_shard),
       in_flight(the_in_flight),
       admission(the_admission),
+      queue(the_loop, the_in_flight, the_shard),
       view(std::make_shared<const sense::View>()),
       access_log(lane),
       retry_budget(0, 0, loop.now()),

@@ -20,6 +20,7 @@
 #include "dao/sense/signals.h"
 #include "dao/sense/slots.h"
 #include "dao/sense/view.h"
+#include "dao/server/upstream_queue.h"
 #include "dao/server/upstream_seat.h"
 #include "dao/server/worker_generation.h"
 #include "dao/telemetry/access_log.h"
@@ -62,6 +63,7 @@ struct WorkerState {
   sense::Shard& shard;
   sense::InFlight& in_flight;
   sense::Admission& admission;
+  UpstreamQueue queue;                           // requests that wait for room at an upstream
   sense::Slots<sense::UpstreamSignals> signals;  // by the upstreams' numbers
   sense::ViewPtr view;                           // the latest; never null
   telemetry::AccessLogLane* access_log;          // null: off

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "dao/sense/outcomes.h"
@@ -359,7 +360,12 @@ void Simulation::change_condition(std::uint32_t backend) {
 
 void Simulation::step_mind(std::uint32_t node) {
   liminal::Mind& mind = *nodes_[node]->mind;
-  nodes_[node]->view = mind.step(instant(now_));
+  const sense::ViewPtr before = std::exchange(nodes_[node]->view, mind.step(instant(now_)));
+  // As Worker::perceive: whoever came back since is learned anew.
+  for (std::size_t i = 0; i < before->upstreams.size(); ++i) {
+    if (nodes_[node]->view->upstreams[i].admitted_since == before->upstreams[i].admitted_since) continue;
+    for (const std::unique_ptr<Worker>& worker : nodes_[node]->workers) worker->signals[i].begin_anew();
+  }
   // A backend that hangs still accepts connections, which is all that these probes ask for.
   for (const liminal::DueProbe& probe : mind.take_due_probes(instant(now_), servers_.size())) {
     const bool refused = servers_[probe.upstream].condition.refuses();

@@ -234,6 +234,8 @@ constexpr std::tuple kFields{
     field<"upstream">([](const R& r) { return Text{r.upstream}; }, "Upstream of the last attempt."),
     field<"upstream_address">([](const R& r) { return Text{r.upstream_address}; }, "Address of the last attempt."),
     field<"attempts">([](const R& r) { return Count{r.attempts}; }, "Attempts with upstreams; 0: none was asked."),
+    field<"queue_ms">([](const R& r) { return Duration{r.queue_ns}; },
+                      "Time spent waiting for an upstream below its max_in_flight; absent if it did not wait."),
     field<"connect_ms">([](const R& r) { return Duration{r.connect_ns}; },
                         "Time to connect, last attempt; absent on a reused connection."),
     field<"head_ms">([](const R& r) { return Duration{r.head_ns}; },

@@ -100,9 +100,9 @@ constexpr ErrorKind kClientErrors[] = {ErrorKind::closed,         ErrorKind::res
                                        ErrorKind::incomplete,     ErrorKind::method_not_allowed};
 constexpr ErrorKind kTlsFailures[] = {ErrorKind::tls_protocol, ErrorKind::tls_certificate, ErrorKind::tls_alert,
                                       ErrorKind::timeout_head, ErrorKind::closed,          ErrorKind::reset};
-constexpr ErrorKind kRejections[] = {ErrorKind::no_route,         ErrorKind::no_upstream,
-                                     ErrorKind::connection_limit, ErrorKind::client_connection_limit,
-                                     ErrorKind::rate_limited,     ErrorKind::address_denied};
+constexpr ErrorKind kRejections[] = {
+    ErrorKind::no_route,     ErrorKind::no_upstream,    ErrorKind::connection_limit, ErrorKind::client_connection_limit,
+    ErrorKind::rate_limited, ErrorKind::address_denied, ErrorKind::queue_full,       ErrorKind::timeout_queue};
 constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::closed,         ErrorKind::reset,           ErrorKind::refused,
     ErrorKind::unreachable,    ErrorKind::timeout_head,    ErrorKind::timeout_body,
@@ -221,7 +221,7 @@ constexpr Metric kMetrics[] = {
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.client_errors, kClientErrors); }},
     {"dao_rejected_requests_total", MetricType::Counter, "reason",
      "Requests and connections DAO refused itself: no route, no usable upstream, connection limit, limit for one "
-     "client, rate limit, address not allowed.",
+     "client, rate limit, address not allowed, every upstream at its limit.",
      [](const Sums& sums, Series& series) { each_reason(series, sums.worker.rejected, kRejections); }},
     {"dao_http2_floods_total", MetricType::Counter, "kind",
      "HTTP/2 connections of clients ended because they flooded DAO, by what they sent too much of or made it send.",
@@ -457,6 +457,30 @@ constexpr Metric kMetrics[] = {
      "Requests for which no upstream was admitted, so that one was asked all the same.",
      [](const Sums& sums, Series& series) {
        each_route(sums, series, [](const RouteCounters& route) { return route.fail_open.value(); });
+     }},
+    {"dao_route_queue_waiting", MetricType::Gauge, "route",
+     "Requests that wait now for an upstream below its max_in_flight.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_waiting.value(); });
+     }},
+    {"dao_route_queued_total", MetricType::Counter, "route",
+     "Requests that had to wait since every upstream was at its max_in_flight; a retry counts anew.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queued.value(); });
+     }},
+    {"dao_route_queue_timeouts_total", MetricType::Counter, "route", "Of these, waited in vain for queue_timeout_ms.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_timeouts.value(); });
+     }},
+    {"dao_route_queue_overflows_total", MetricType::Counter, "route",
+     "Requests that could not wait, for queue_max of them did already.",
+     [](const Sums& sums, Series& series) {
+       each_route(sums, series, [](const RouteCounters& route) { return route.queue_overflows.value(); });
+     }},
+    {"dao_route_queue_seconds", MetricType::Histogram, "route",
+     "How long requests waited for an upstream below its max_in_flight, whatever came of it.",
+     [](const Sums& sums, Series& series) {
+       for (const auto& [name, route] : sums.routes) series.histogram(route.queue_time, {{"route", std::string{name}}});
      }},
     {"dao_retries_denied_total", MetricType::Counter, "", "Retries not made because the retry budget was spent.",
      [](const Sums& sums, Series& series) { series.value(sums.worker.retries_denied.value()); }},

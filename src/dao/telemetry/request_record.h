@@ -30,6 +30,7 @@ struct RequestRecord {
   std::string_view upstream_address = {};   // "10.0.0.1:8080" or "unix:/path"
   std::uint64_t connect_ns = kNotMeasured;  // absent on a reused connection
   std::uint64_t head_ns = kNotMeasured;     // from sending the request to the response head, last attempt
+  std::uint64_t queue_ns = kNotMeasured;    // waited for room at an upstream; absent if it did not
   std::uint32_t attempts = 0;               // with upstreams
   bool reused = false;                      // the client's connection had carried a request before
   std::string_view error = {};              // Proxy-Status name (RFC 9209)

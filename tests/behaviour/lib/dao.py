@@ -135,7 +135,8 @@ class Dao:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
+            # What it keeps is its own: the default place is one for the whole machine.
+            env={**os.environ, "STATE_DIRECTORY": str((directory / "state").absolute()), **(env or {})},
         )
         self.stdout = b""
         self._readers = [

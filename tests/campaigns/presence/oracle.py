@@ -4,7 +4,8 @@ a clock. Times are seconds from the start of a schedule."""
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from schedule import DEAD, Segment
 
@@ -19,10 +20,27 @@ class Rules:
     failing_grace: float = 2.0  # about 20 outcomes
     absent_grace: float = 2.0
     recovery: float = 2.0
+    # Where some answers still come, a verdict needs that many requests, and the policy sends few where many fail; but
+    # it must have sent them until then.
+    outcomes: int = 20
+    patience: float = 5.0
     failures: int = 3
     trials_per_second: float = 4.0  # probes and half-open requests that a dead upstream may get
     first_byte_timeout: float = 0.5
     fair_rate: float = 15.0  # requests per second for each upstream, if all have the same
+
+    def stretched(self, by: float) -> Rules:
+        """For programs that are slower."""
+        times = ("start_grace", "refused_grace", "failing_grace", "absent_grace", "recovery", "patience")
+        return replace(self, **{name: getattr(self, name) * by for name in times})
+
+
+@dataclass(frozen=True)
+class Stall:
+    """The machine stood still, or let some of the programs wait."""
+
+    begin: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -45,11 +63,18 @@ class Score:
     due: int = 0
     right: int = 0
     not_due: int = 0
+    set_aside: int = 0  # due, but the machine had stood still
     wrong: list[Wrong] = field(default_factory=list)
 
 
-def right_states(segments: list[Segment], at: float, rules: Rules) -> tuple[str, ...] | None:
-    """What presence may say then; None: no verdict is due. Segments follow each other without a gap."""
+def never(begin: float, end: float) -> int:
+    return 0
+
+
+def right_states(segments: list[Segment], at: float, rules: Rules,
+                 asked: Callable[[float, float], int] = never) -> tuple[str, ...] | None:
+    """What presence may say then; None: no verdict is due. Segments follow each other without a gap. `asked`: how many
+    requests to the upstream ended between two times."""
     index = bisect.bisect_right([segment.begin for segment in segments], at) - 1
     if index < 0:
         return None
@@ -62,22 +87,35 @@ def right_states(segments: list[Segment], at: float, rules: Rules) -> tuple[str,
             grace = max(grace, rules.start_grace)
         if age < grace:
             return None if before in (*DEAD, "undetermined") else alive
+        partly = now.nature == "failing" or (now.nature == "healthy" and before in ("mostly", "failing"))
+        if partly and age < rules.patience and asked(now.begin, at) < rules.outcomes:
+            return alive
         return {"healthy": ("present",), "mostly": ("present", "liminal"), "failing": ("liminal",)}[now.nature]
     if now.nature == "refused":
         return None if age < rules.refused_grace else ("absent",)
     if now.nature == "dead":
-        if age < rules.failing_grace:
+        # Who hangs says so when the first timeout is over.
+        if age < rules.failing_grace + (rules.first_byte_timeout if now.kind == "hang" else 0):
             return None
         return ("liminal", "absent") if age < rules.absent_after + rules.absent_grace else ("absent",)
     return None
 
 
-def score(upstream: str, segments: list[Segment], samples: list[Sample], rules: Rules) -> Score:
+def after_a_stall(stalls: list[Stall], begin: float, end: float, rules: Rules) -> bool:
+    """Whether one falls into that time, or ended so shortly before that presence may still be at it."""
+    return any(stall.begin <= end and begin <= stall.end + rules.recovery for stall in stalls)
+
+
+def score(upstream: str, segments: list[Segment], samples: list[Sample], rules: Rules,
+          asked: Callable[[float, float], int] = never, stalls: list[Stall] | None = None) -> Score:
     made = Score()
     for sample in samples:
-        right = right_states(segments, sample.at, rules)
+        right = right_states(segments, sample.at, rules, asked)
         if right is None:
             made.not_due += 1
+            continue
+        if after_a_stall(stalls or [], sample.at, sample.at, rules):
+            made.set_aside += 1
             continue
         made.due += 1
         if sample.state in right:
@@ -91,11 +129,17 @@ def segment_at(segments: list[Segment], at: float) -> Segment:
     return segments[bisect.bisect_right([segment.begin for segment in segments], at) - 1]
 
 
+def age(segments: list[Segment], at: float) -> float:
+    """For how long what the upstream does then has lasted."""
+    return at - segment_at(segments, at).begin
+
+
 @dataclass(frozen=True)
 class Count:
     at: float
     requests: int  # that reached the upstream since the start, over all its processes
     failures: int  # that DAO counts for it
+    outcomes: int = 0  # requests to it that ended, as DAO counts them
 
 
 def counted(counts: list[Count], begin: float, end: float) -> tuple[int, int] | None:
@@ -107,11 +151,21 @@ def counted(counts: list[Count], begin: float, end: float) -> tuple[int, int] | 
     return last[-1].requests - first[-1].requests, last[-1].failures - first[-1].failures
 
 
-def broken_promises(upstream: str, segments: list[Segment], counts: list[Count], rules: Rules,
-                    interval: float) -> list[str]:
+def outcomes_between(counts: list[Count]) -> Callable[[float, float], int]:
+    """That are known to lie between two times, by the counts that do."""
+    def asked(begin: float, end: float) -> int:
+        within = [count.outcomes for count in counts if begin <= count.at <= end]
+        return within[-1] - within[0] if within else 0
+
+    return asked
+
+
+def broken_promises(upstream: str, segments: list[Segment], counts: list[Count], rules: Rules, interval: float,
+                    stalls: list[Stall] | None = None) -> list[str]:
     """A dead upstream gets nothing but trials after its third failure; a recovered one is back in time. `interval`: the
     longest time between two counts, in which requests of the healthy time before may be counted, too."""
     broken = []
+    stalls = stalls or []
     for index, segment in enumerate(segments):
         lasted = segment.end - segment.begin
         seen = counted(counts, segment.begin, segment.end)
@@ -119,13 +173,14 @@ def broken_promises(upstream: str, segments: list[Segment], counts: list[Count],
             got = seen[1] if segment.nature == "refused" else seen[0]
             unnoticed = rules.fair_rate * 2 * (interval + (rules.first_byte_timeout if segment.kind == "hang" else 0))
             limit = rules.failures + unnoticed + rules.trials_per_second * lasted
-            if got > limit:
+            if got > limit and not after_a_stall(stalls, segment.begin, segment.end, rules):
                 broken.append(f"{upstream} {segment.kind} from {segment.begin:.1f} to {segment.end:.1f} s: {got} "
                               f"requests, at most {limit:.0f}")
         if segment.nature == "healthy" and index > 0 and segments[index - 1].nature in DEAD:
             since = segment.begin + rules.recovery + interval
             seen = counted(counts, since, since + 2) if since + 2 <= segment.end else None
-            if seen is not None and seen[0] < rules.trials_per_second + 1:
+            back = seen is None or seen[0] >= rules.trials_per_second + 1
+            if not back and not after_a_stall(stalls, segment.begin, since + 2, rules):
                 broken.append(f"{upstream} back at {segment.begin:.1f} s: only {seen[0]} requests in the 2 s from "
                               f"{since:.1f} s")
     return broken

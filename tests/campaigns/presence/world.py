@@ -14,8 +14,9 @@ from pathlib import Path
 
 from lib.dao import REPOSITORY, Dao, simple_config
 from lib.upstream import Upstream, program
-from oracle import STATES, Count, Sample
+from oracle import STATES, Count, Sample, Stall
 from schedule import KINDS, Schedule, Segment
+from stalls import Metronome, WaitingThreads
 
 METRIC = "dao_upstream_presence_state"
 LOG_WORD = "presence"  # a log line of a change has it in its message, and the fields `upstream` and `to`
@@ -26,7 +27,7 @@ DEFAULT = "delay_exp_ms=3"
 FIRST_BYTE_TIMEOUT_MS = 500
 
 _STATE = re.compile(rf"^{METRIC}{{([^}}]*)}} 1(?:\.0)?$", re.MULTILINE)
-_ERRORS = re.compile(r"^dao_upstream_errors_total{([^}]*)} (\S+)$", re.MULTILINE)
+_COUNTER = re.compile(r"^dao_upstream_(requests|errors)_total{([^}]*)} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -38,8 +39,10 @@ class Observed:
     samples: dict[str, list[Sample]]
     counts: dict[str, list[Count]]
     requests: int
-    errors: dict[str, int]  # of the client, by status; 0: broken, -1: unanswered
+    errors: list[tuple[float, str]]  # of the client: when it was due, and the status; 0: broken, -1: unanswered
     longest_poll: float
+    stalls: list[Stall]
+    log: list[str]  # DAO's of presence
 
 
 class Follower:
@@ -62,6 +65,10 @@ class Follower:
     def requests(self) -> int:
         with self._lock:
             return self._before + (self._upstream.stats()["requests"] if self._upstream else 0)  # type: ignore[operator]
+
+    def pid(self) -> int | None:
+        with self._lock:
+            return self._upstream.process.pid if self._upstream else None
 
     def kill(self) -> None:
         with self._lock:
@@ -123,12 +130,14 @@ def read_verdicts(text: str) -> dict[str, str]:
     return verdicts
 
 
-def read_failures(text: str) -> dict[str, int]:
-    failures: dict[str, int] = {}
-    for labels, value in _ERRORS.findall(text):
-        name = dict(_LABEL.findall(labels)).get("upstream", "")
-        failures[name] = failures.get(name, 0) + int(float(value))
-    return failures
+def read_counter(text: str, what: str) -> dict[str, int]:
+    """Upstream: the sum of its dao_upstream_WHAT_total."""
+    sums: dict[str, int] = {}
+    for name, labels, value in _COUNTER.findall(text):
+        if name == what:
+            upstream = dict(_LABEL.findall(labels)).get("upstream", "")
+            sums[upstream] = sums.get(upstream, 0) + int(float(value))
+    return sums
 
 
 def merged(base: Mapping[str, object], more: Mapping[str, object]) -> dict[str, object]:
@@ -162,7 +171,7 @@ def log_samples(dao: Dao, name: str, wall_zero: float, parse_time: Callable[[str
 
 
 def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object], folder: Path,
-        parse_time: Callable[[str], float]) -> Observed:
+        parse_time: Callable[[str], float], metronome: Metronome) -> Observed:
     folder.mkdir(parents=True, exist_ok=True)
     timeline = folder / "timeline"
     stopping = threading.Event()
@@ -187,27 +196,30 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
         samples: dict[str, list[Sample]] = {follower.name: [] for follower in followers}
         counts: dict[str, list[Count]] = {follower.name: [] for follower in followers}
         longest, last, due = 0.0, 0.0, 0.0
+        waiting = WaitingThreads()
         while (now := time.monotonic() - zero) < schedule.seconds:
             longest, last = max(longest, now - last), now
             _, text = dao.get("/metrics")
-            verdicts, failures = read_verdicts(text), read_failures(text)
+            verdicts = read_verdicts(text)
+            failures, outcomes = read_counter(text, "errors"), read_counter(text, "requests")
             for follower in followers:
                 if follower.name in verdicts:
                     samples[follower.name].append(Sample(now, verdicts[follower.name]))
-                counts[follower.name].append(Count(now, follower.requests(), failures.get(follower.name, 0)))
+                counts[follower.name].append(Count(now, follower.requests(), failures.get(follower.name, 0),
+                                                    outcomes.get(follower.name, 0)))
+            waiting.look(now, [dao.process.pid, load.pid,
+                               *(pid for follower in followers if (pid := follower.pid()) is not None)])
             due = max(due + POLL_SECONDS, now)
             stopping.wait(max(0.0, due - (time.monotonic() - zero)))
         if load.wait(timeout=30) != 0:
             raise RuntimeError("the load generator failed")
         for thread in threads:
             thread.join()
+        log = [line.text for line in dao.logs() if LOG_WORD in line.message]
         for follower in followers:
             more = log_samples(dao, follower.name, wall_zero, parse_time)
             samples[follower.name] = sorted([*samples[follower.name], *more], key=lambda sample: sample.at)
-    statuses = [line.rsplit(" ", 1)[1] for line in timeline.read_text().splitlines()]
-    errors: dict[str, int] = {}
-    for status in statuses:
-        if status != "200":
-            errors[status] = errors.get(status, 0) + 1
-    return Observed({follower.name: follower.really for follower in followers}, samples, counts, len(statuses), errors,
-                    longest)
+    requests = [line.split() for line in timeline.read_text().splitlines()]
+    errors = [(int(due) / 1e6 - zero, status) for due, _, status in requests if status != "200"]
+    return Observed({follower.name: follower.really for follower in followers}, samples, counts, len(requests), errors,
+                    longest, [*waiting.stalls, *metronome.between(zero, zero + schedule.seconds)], log)

@@ -1,0 +1,158 @@
+// The process: what it opens, who works in it, and how a configuration comes into use. The main thread, but for what
+// Operations offers to others. process_start.cpp, process_config.cpp and process_end.cpp have its parts.
+#pragma once
+
+#include <atomic>
+#include <csignal>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dao/base/clock.h"
+#include "dao/base/log.h"
+#include "dao/config/load.h"
+#include "dao/liminal/mind.h"
+#include "dao/memory/file_watcher.h"
+#include "dao/memory/learned.h"
+#include "dao/memory/store.h"
+#include "dao/sense/admission.h"
+#include "dao/sense/in_flight.h"
+#include "dao/sense/shard.h"
+#include "dao/server/config_history.h"
+#include "dao/server/config_order.h"
+#include "dao/server/generation.h"
+#include "dao/server/inherited_sockets.h"
+#include "dao/server/listeners.h"
+#include "dao/server/main_queue.h"
+#include "dao/server/mind_thread.h"
+#include "dao/server/operations.h"
+#include "dao/server/roster.h"
+#include "dao/server/side_door.h"
+#include "dao/server/successor.h"
+#include "dao/server/upstream_names.h"
+#include "dao/server/worker.h"
+#include "dao/telemetry/access_log.h"
+
+namespace dao::server {
+
+[[nodiscard]] log::Level log_level_of(config::LogLevel level);
+
+class Process final : private Operations {
+ public:
+  explicit Process(AdminFactory& admin) : admin_factory_(admin) {}
+
+  // `file`: what the configuration file says; valid.
+  int run(config::LoadAttempt file);
+
+ private:
+  // A configuration that is ready to come into use.
+  struct Prepared {
+    std::shared_ptr<const Generation> generation;
+    Listeners::Plan listeners;
+    std::optional<SideDoor::Opened> telemetry;  // nothing: as it is
+    std::optional<SideDoor::Opened> admin;
+    std::shared_ptr<telemetry::AccessLog> log;
+  };
+
+  // Which configuration to begin with: the file's, unless another one goes on.
+  config::Loaded choose_beginning(config::LoadAttempt file);
+  void make_workers(const config::Config& config);
+  std::expected<Prepared, std::string> prepare(config::Config config);
+  std::expected<std::optional<SideDoor::Opened>, std::string> open_admin(const config::Config& config);
+  std::expected<std::shared_ptr<telemetry::AccessLog>, std::string> open_access_log(
+      const config::AccessLog& wanted) const;
+  void wait_for_addresses(const config::Config& config);
+  void adopt(Prepared prepared);
+  // It does not come into use.
+  void give_up(Prepared prepared);
+  void give_orders(Prepared& prepared);
+  void replace_side_services(const config::Config& config, Prepared& prepared);
+  void reload(std::string_view author);
+  // An order from beginning to end.
+  ConfigOutcome obey(const ConfigOrder& order);
+  // The configuration that is ordered, and its text. The error is the outcome.
+  struct Wanted {
+    config::Loaded loaded;
+    std::string text;
+  };
+  std::expected<Wanted, ConfigOutcome> find_wanted(const ConfigOrder& order);
+  ConfigOutcome failed(const ConfigOrder& order, ConfigOutcome outcome);
+  void describe_use(ConfigOutcome& outcome) const;
+  // What the configuration file was made of when it was read last.
+  void follow_files(const config::Sources& sources);
+  void keep_watch(const config::Config& config);
+  int obey_signals();
+  // The successor's process id, or 0 if there is none and this process carries on.
+  pid_t upgrade();
+  int drain(std::string_view why, bool handed_over);
+  void unlink_sockets() const;
+  std::string metrics() const;
+  [[nodiscard]] std::shared_ptr<const Generation> generation() const;
+  [[nodiscard]] std::shared_ptr<telemetry::AccessLog> access_log() const;
+  [[noreturn]] void end_at_once(int status, std::string_view why) const;
+
+  // Operations
+  [[nodiscard]] std::shared_ptr<const config::Config> config() const override { return generation()->config; }
+  [[nodiscard]] std::shared_ptr<const std::string> config_text() const override;
+  [[nodiscard]] ConfigStatus config_status() const override;
+  void order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) override;
+  [[nodiscard]] memory::Store& store() override { return *store_; }
+  [[nodiscard]] std::vector<Listening> listening() const override;
+  [[nodiscard]] WallTime started_at() const override { return started_at_; }
+  [[nodiscard]] Nanoseconds uptime() const override { return clock_.now() - started_; }
+  [[nodiscard]] bool ready() const override { return ready_; }
+  [[nodiscard]] std::int64_t max_connections() const override { return connections_.most(); }
+  [[nodiscard]] std::size_t workers() const override { return worker_count_; }
+  [[nodiscard]] std::vector<const sense::Shard*> shards() const override;
+  [[nodiscard]] const sense::InFlight& in_flight() const override { return in_flight_; }
+  [[nodiscard]] sense::Admission& admission() override { return admission_; }
+  [[nodiscard]] sense::ViewPtr view() const override { return mind_thread_->latest(); }
+  void explain(const ExplainQuestion& question, const Tell& tell) override;
+
+  const SystemClock clock_;
+  const Instant started_ = clock_.now();
+  const WallTime started_at_ = clock_.wall_now();
+  AdminFactory& admin_factory_;
+  sigset_t signals_{};
+  std::unique_ptr<MainQueue> queue_;
+  std::size_t worker_count_ = 1;
+  std::size_t open_files_ = 0;
+  const Program program_ = Program::running();
+  std::unique_ptr<InheritedSockets> inherited_;  // null once the process is ready
+  std::string path_;                             // of the configuration file
+  std::string file_text_;                        // what it said when it was read last
+  memory::FileWatcher::Watched files_;           // what it was made of then
+  std::unique_ptr<memory::Store> store_;
+  std::unique_ptr<ConfigHistory> history_;
+  std::unique_ptr<memory::Learned> learned_;
+  std::unique_ptr<memory::FileWatcher> watcher_;  // null: the files are not followed
+  ConnectionLimit connections_{ConnectionLimit::kNone};
+  sense::InFlight in_flight_{0};
+  sense::Admission admission_{0};
+  std::vector<std::unique_ptr<sense::Shard>> shards_;
+  std::unique_ptr<Roster> roster_;
+  std::unique_ptr<Listeners> listeners_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<liminal::Mind> mind_;
+  std::unique_ptr<MindThread> mind_thread_;  // gives Views to the workers: ends before them
+  std::unique_ptr<UpstreamNames> names_;     // and these addresses
+  SideDoor telemetry_;
+  SideDoor admin_;
+  std::atomic<bool> ready_{false};
+  bool handed_over_ = false;
+  bool ending_ = false;  // no configuration comes into use any more
+
+  mutable std::mutex current_mutex_;  // guards what follows: the main thread changes it, others look
+  std::shared_ptr<const Generation> generation_;
+  std::shared_ptr<telemetry::AccessLog> access_log_;
+  std::vector<Listening> listening_;
+  std::shared_ptr<const std::string> text_;
+  ConfigStatus status_;
+};
+
+}  // namespace dao::server

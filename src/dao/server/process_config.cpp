@@ -1,0 +1,440 @@
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <random>
+#include <semaphore>
+#include <utility>
+
+#include "dao/base/log.h"
+#include "dao/config/check_report.h"
+#include "dao/config/diff.h"
+#include "dao/server/process.h"
+#include "dao/server/telemetry_service.h"
+#include "dao/server/version.h"
+#include "dao/telemetry/metrics.h"
+
+namespace dao::server {
+
+namespace {
+
+// A client connection may need a second descriptor for its upstream; some are for DAO itself.
+std::int64_t connection_limit(const config::Server& server, std::size_t open_files) {
+  if (server.max_connections != 0) return static_cast<std::int64_t>(server.max_connections);
+  constexpr std::size_t kReserve = 128;
+  return static_cast<std::int64_t>(open_files > 2 * kReserve ? (open_files - kReserve) / 2 : open_files / 2);
+}
+
+// What a new value of must wait for.
+std::vector<std::string> pending_restart(const config::Config& now, const config::Config& wanted, std::size_t workers) {
+  std::vector<std::string> keys;
+  if (wanted.server.workers != 0 && wanted.server.workers != workers) keys.emplace_back("server.workers");
+  if (wanted.memory.off != now.memory.off || wanted.memory.path != now.memory.path) keys.emplace_back("memory.path");
+  if (wanted.memory.flush_interval != now.memory.flush_interval) keys.emplace_back("memory.flush_interval_ms");
+  if (wanted.memory.snapshots != now.memory.snapshots) keys.emplace_back("memory.snapshots");
+  return keys;
+}
+
+}  // namespace
+
+// Opens and reads all that the configuration needs; nothing of it is in use before adopt().
+std::expected<Process::Prepared, std::string> Process::prepare(config::Config config) {
+  roster_->number(config);
+  in_flight_.grow(roster_->upstreams());
+  admission_.grow(roster_->upstreams());
+  for (const auto& shard : shards_) shard->grow(roster_->rules(), roster_->upstreams());
+  for (const std::uint32_t upstream : roster_->added_upstreams()) admission_.forget(upstream);
+
+  const auto prepared = [&]() -> std::expected<Prepared, std::string> {
+    const std::shared_ptr<const Generation> before = generation();
+    const std::uint64_t number = before ? before->number + 1 : 1;
+    std::random_device entropy;
+    const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
+    const auto shared = std::make_shared<const config::Config>(std::move(config));
+    auto made = Generation::make(number, shared, before.get(), seed);
+    if (!made) return std::unexpected(std::move(made.error()));
+    auto listeners = listeners_->plan(shared->server, inherited_.get());
+    if (!listeners) return std::unexpected(std::move(listeners.error()));
+    auto telemetry = telemetry_.open(shared->telemetry.prometheus_bind, false, inherited_.get());
+    if (!telemetry) return std::unexpected(std::move(telemetry.error()));
+    auto admin = open_admin(*shared);
+    if (!admin) return std::unexpected(std::move(admin.error()));
+    auto log = open_access_log(shared->telemetry.access_log);
+    if (!log) return std::unexpected(std::move(log.error()));
+    return Prepared{.generation = *std::move(made),
+                    .listeners = *std::move(listeners),
+                    .telemetry = *std::move(telemetry),
+                    .admin = *std::move(admin),
+                    .log = *std::move(log)};
+  };
+  auto outcome = prepared();
+  if (!outcome) {
+    roster_->give_up();
+    return outcome;
+  }
+  // It should be known where to find whoever is new before requests go there.
+  names_->watch(*outcome->generation->config);
+  if (generation()) wait_for_addresses(*outcome->generation->config);
+  return outcome;
+}
+
+void Process::give_up(Prepared prepared) {
+  static_cast<void>(prepared);
+  names_->unwatch(roster_->added_upstreams());
+  roster_->give_up();
+}
+
+// Until every upstream was looked for, found or not. The resolver reports within its timeout.
+void Process::wait_for_addresses(const config::Config& config) {
+  constexpr Milliseconds kGrace{500};
+  names_->wait(config.dns.timeout + kGrace);
+}
+
+std::expected<std::optional<SideDoor::Opened>, std::string> Process::open_admin(const config::Config& config) {
+  const config::Admin& admin = config.admin;
+  bool make_anew = false;
+  if (admin.bind) {
+    const auto changed = admin_factory_.prepare(config);
+    if (!changed) return std::unexpected(changed.error());
+    make_anew = *changed;
+  }
+  // Whoever can connect to the unix socket may do everything: its file is for our own user from its first moment on.
+  constexpr mode_t kOwnerOnly = 0177;
+  const mode_t before = umask(kOwnerOnly);
+  auto opened = admin_.open(admin.bind, make_anew, inherited_.get());
+  umask(before);
+  if (opened || admin.bind_given) return opened;
+  log::warning("serving without the admin API", {{"reason", opened.error()}});
+  return std::nullopt;
+}
+
+std::expected<std::shared_ptr<telemetry::AccessLog>, std::string> Process::open_access_log(
+    const config::AccessLog& wanted) const {
+  const std::shared_ptr<const Generation> before = generation();
+  if (before && before->config->telemetry.access_log == wanted) return access_log_;
+  if (wanted.path.empty()) return nullptr;
+  const auto format = wanted.format == config::AccessLogFormat::json ? telemetry::AccessLogFormat::json
+                                                                     : telemetry::AccessLogFormat::combined;
+  auto opened = telemetry::AccessLog::open({wanted.path, format, wanted.buffer_bytes, worker_count_});
+  if (opened) return *std::move(opened);
+  return std::unexpected(
+      fmt::format("cannot open the access log {}: {}", wanted.path, std::strerror(opened.error().sys_errno)));
+}
+
+// From here on nothing fails.
+void Process::adopt(Prepared prepared) {
+  const std::shared_ptr<const Generation> generation = prepared.generation;
+  const config::Config& config = *generation->config;
+  log::set_level(log_level_of(config.telemetry.log_level));
+  connections_.set_most(connection_limit(config.server, open_files_));
+  give_orders(prepared);
+  {
+    const std::lock_guard lock(current_mutex_);
+    generation_ = generation;
+    listening_.clear();
+    for (const Listeners::Listener& listener : listeners_->all()) {
+      listening_.push_back({listener.settings.name, listener.bound.text()});
+    }
+    status_.generation = generation->number;
+    status_.applied_at = clock_.wall_now();
+  }
+  const std::shared_ptr<const config::Config> in_use[] = {generation->config};
+  const Roster::Leaving leaving = roster_->keep(in_use);
+  names_->unwatch(leaving.upstreams);
+  if (!mind_thread_) {
+    mind_ = std::make_unique<liminal::Mind>(
+        generation->config,
+        liminal::Mind::Senses{.shards = shards(), .in_flight = in_flight_, .admission = admission_});
+    mind_thread_ = std::make_unique<MindThread>(*mind_, *learned_, generation, [this](const sense::ViewPtr& view) {
+      for (const auto& worker : workers_) worker->perceive(view);
+    });
+    mind_thread_->start();
+  } else {
+    mind_thread_->reconfigure({generation}, [this, leaving] {
+      queue_->post([this, leaving] {
+        roster_->release_upstreams(leaving.upstreams);
+        roster_->release_rules(leaving.rules);
+      });
+    });
+  }
+  names_->tell_of(config);
+  {
+    const std::lock_guard lock(current_mutex_);
+    access_log_.swap(prepared.log);  // what the old one still holds is written when that goes, without the lock
+  }
+  replace_side_services(config, prepared);
+  keep_watch(config);
+}
+
+// When it returns, every request that begins finds the new configuration.
+void Process::give_orders(Prepared& prepared) {
+  std::vector<bool> seated(roster_->upstreams(), true);
+  for (const std::uint32_t upstream : roster_->added_upstreams()) seated[upstream] = false;
+  std::vector<std::vector<Entry>> entries =
+      listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
+  const auto obeyed = std::make_shared<std::counting_semaphore<>>(0);
+  for (std::size_t i = 0; i < worker_count_; ++i) {
+    workers_[i]->obey({.adoption = workers_[i]->prepare(prepared.generation, seated),
+                       .entries = std::move(entries[i]),
+                       .clients = listeners_->clients(),
+                       .log = prepared.log},
+                      [obeyed] { obeyed->release(); });
+    if (!mind_thread_) workers_[i]->start();
+  }
+  constexpr auto kPatience = std::chrono::seconds(10);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (std::size_t i = 0; i < worker_count_; ++i) {
+    if (obeyed->try_acquire_until(deadline)) continue;
+    log::error("a worker has not taken the configuration yet", {{"seconds", kPatience.count()}});
+    break;
+  }
+}
+
+void Process::replace_side_services(const config::Config& config, Prepared& prepared) {
+  if (prepared.telemetry) {
+    const int fd = std::exchange(prepared.telemetry->fd, -1);
+    std::unique_ptr<SideService> service;
+    if (fd >= 0) {
+      log::info("telemetry", {{"address", prepared.telemetry->address.text()}});
+      service = std::make_unique<TelemetryService>(fd, [this] { return metrics(); }, [this] { return ready_.load(); });
+    }
+    telemetry_.replace(config.telemetry.prometheus_bind, fd, std::move(service));
+  }
+  if (prepared.admin) {
+    const int fd = std::exchange(prepared.admin->fd, -1);
+    std::unique_ptr<SideService> service;
+    if (fd >= 0) {
+      log::info("admin", {{"address", prepared.admin->address.text()}});
+      service = admin_factory_.make(fd, prepared.admin->address, *this);
+    }
+    admin_.replace(config.admin.bind, fd, std::move(service));
+  }
+}
+
+void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) {
+  queue_->post([this, order = std::move(order), tell = std::move(tell)] {
+    tell(ending_ ? ConfigOutcome{.result = ConfigOutcome::Result::ending, .error = "the process ends"} : obey(order));
+  });
+}
+
+void Process::reload(std::string_view author) {
+  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
+             static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
+  const ConfigOutcome outcome = obey(ConfigOrder{.author = std::string(author)});
+  static_cast<void>(outcome);  // the log has it
+  const std::shared_ptr<const config::Config> now = config();
+  sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", now->rules.size(), now->upstreams.size());
+}
+
+std::expected<Process::Wanted, ConfigOutcome> Process::find_wanted(const ConfigOrder& order) {
+  const auto refused = [](ConfigOutcome::Result result, std::string error, config::Diagnostics diagnostics = {}) {
+    return std::unexpected(
+        ConfigOutcome{.result = result, .error = std::move(error), .diagnostics = std::move(diagnostics)});
+  };
+  config::LoadAttempt attempt{.result = std::unexpected(config::Diagnostics{}), .sources = {}};
+  switch (order.from) {
+    case ConfigOrder::From::file:
+      attempt = config::attempt_file(path_);
+      file_text_ = config::bundle(attempt.sources);
+      follow_files(attempt.sources);
+      break;
+    case ConfigOrder::From::text:
+      attempt = config::attempt_text(order.text, path_, std::filesystem::path(path_).parent_path());
+      break;
+    case ConfigOrder::From::snapshot: {
+      const auto snapshot = store_->snapshot(order.snapshot);
+      if (!snapshot) return refused(ConfigOutcome::Result::failed, snapshot.error());
+      if (!*snapshot) {
+        return refused(ConfigOutcome::Result::not_found, fmt::format("there is no snapshot {}", order.snapshot));
+      }
+      attempt = config::attempt_text((*snapshot)->text, path_);
+      break;
+    }
+  }
+  if (!attempt.result) {
+    std::string error = config::render_line(attempt.result.error());
+    return refused(ConfigOutcome::Result::invalid, std::move(error), std::move(attempt.result.error()));
+  }
+  return Wanted{.loaded = *std::move(attempt.result), .text = config::bundle(attempt.sources)};
+}
+
+ConfigOutcome Process::obey(const ConfigOrder& order) {
+  const std::string etag = config_status().etag;
+  if (!order.if_match.empty() && order.if_match != etag) {
+    ConfigOutcome outcome{.result = ConfigOutcome::Result::conflict, .error = "another configuration is in use"};
+    describe_use(outcome);
+    return outcome;
+  }
+  log::info("loading a configuration", {{"by", order.author}, {"reason", order.reason}});
+  auto wanted = find_wanted(order);
+  if (!wanted) return failed(order, std::move(wanted.error()));
+  if (!wanted->loaded.warnings.empty()) {
+    log::warning("the configuration has warnings", {{"warning", config::render_line(wanted->loaded.warnings)}});
+  }
+  const std::shared_ptr<const std::string> text_before = config_text();
+  const bool same = wanted->text == *text_before;
+  ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
+                        .pending_restart = pending_restart(*config(), wanted->loaded.config, worker_count_)};
+  if (const auto changes = config::diff(*text_before, wanted->text)) outcome.changes = config::render_json(*changes);
+  if (same && order.from != ConfigOrder::From::file) {
+    outcome.result = ConfigOutcome::Result::unchanged;
+    describe_use(outcome);
+    return outcome;
+  }
+  // A file that says the same is loaded all the same: certificates and other files that it names may be new.
+  auto prepared = prepare(std::move(wanted->loaded.config));
+  if (!prepared) {
+    outcome.result = ConfigOutcome::Result::failed;
+    outcome.error = std::move(prepared.error());
+    return failed(order, std::move(outcome));
+  }
+  if (order.dry_run) {
+    give_up(*std::move(prepared));
+    outcome.result = ConfigOutcome::Result::valid;
+    describe_use(outcome);
+    return outcome;
+  }
+  adopt(*std::move(prepared));
+  const std::uint64_t snapshot = same ? config_status().snapshot
+                                      : history_->record({.author = order.author,
+                                                          .reason = order.reason,
+                                                          .source = path_,
+                                                          .text = wanted->text,
+                                                          .changes = outcome.changes,
+                                                          .file = file_text_});
+  {
+    const std::lock_guard lock(current_mutex_);
+    text_ = std::make_shared<const std::string>(std::move(wanted->text));
+    if (!same) {
+      status_.etag = fingerprint(*text_);
+      status_.author = order.author;
+      status_.reason = order.reason;
+    }
+    status_.snapshot = snapshot;
+    status_.from_file = *text_ == file_text_;
+    ++status_.reloads_applied;
+    status_.last_reload_successful = true;
+    status_.last_reload_at = status_.applied_at;
+    status_.last_error.clear();
+    status_.pending_restart = outcome.pending_restart;
+  }
+  for (const std::string& key : outcome.pending_restart) log::warning("needs a restart to change", {{"key", key}});
+  outcome.result = same ? ConfigOutcome::Result::unchanged : ConfigOutcome::Result::applied;
+  describe_use(outcome);
+  const std::shared_ptr<const config::Config> now = config();
+  log::info("reloaded", {{"by", order.author},
+                         {"generation", outcome.generation},
+                         {"snapshot", outcome.snapshot},
+                         {"changed", !same},
+                         {"routes", now->rules.size()},
+                         {"upstreams", now->upstreams.size()}});
+  return outcome;
+}
+
+ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
+  describe_use(outcome);
+  if (order.dry_run) return outcome;
+  log::error("reload failed, nothing was changed", {{"by", order.author}, {"reason", outcome.error}});
+  const std::lock_guard lock(current_mutex_);
+  ++status_.reloads_failed;
+  status_.last_reload_successful = false;
+  status_.last_error = outcome.error;
+  status_.last_reload_at = clock_.wall_now();
+  return outcome;
+}
+
+void Process::describe_use(ConfigOutcome& outcome) const {
+  const ConfigStatus status = config_status();
+  outcome.generation = status.generation;
+  outcome.snapshot = status.snapshot;
+  outcome.etag = status.etag;
+}
+
+void Process::follow_files(const config::Sources& sources) {
+  files_ = {};
+  for (const std::string& path : sources.paths) {
+    const auto read = std::ranges::find(sources.files, path, &config::SourceFile::name);
+    memory::FileWatcher::File file{.path = path};
+    if (read != sources.files.end()) file.read = memory::content_of(read->text);
+    files_.files.push_back(std::move(file));
+  }
+  files_.patterns = sources.patterns;
+  if (watcher_) watcher_->watch(files_);
+}
+
+// To be called when a configuration has come into use.
+void Process::keep_watch(const config::Config& config) {
+  if (config.memory.follow_files == (watcher_ != nullptr)) return;
+  watcher_.reset();
+  if (!config.memory.follow_files) return;
+  watcher_ = std::make_unique<memory::FileWatcher>(clock_, [this] { queue_->post([this] { reload("file"); }); });
+  watcher_->watch(files_);
+}
+
+std::shared_ptr<const Generation> Process::generation() const {
+  const std::lock_guard lock(current_mutex_);
+  return generation_;
+}
+
+std::shared_ptr<telemetry::AccessLog> Process::access_log() const {
+  const std::lock_guard lock(current_mutex_);
+  return access_log_;
+}
+
+std::shared_ptr<const std::string> Process::config_text() const {
+  const std::lock_guard lock(current_mutex_);
+  return text_;
+}
+
+ConfigStatus Process::config_status() const {
+  const std::lock_guard lock(current_mutex_);
+  return status_;
+}
+
+std::vector<Operations::Listening> Process::listening() const {
+  const std::lock_guard lock(current_mutex_);
+  return listening_;
+}
+
+std::vector<const sense::Shard*> Process::shards() const {
+  std::vector<const sense::Shard*> all;
+  for (const auto& shard : shards_) all.push_back(shard.get());
+  return all;
+}
+
+void Process::explain(const ExplainQuestion& question, const Tell& tell) {
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    workers_[i]->explain(question, [tell, i](ExplainAnswer answer) { tell(i, std::move(answer)); });
+  }
+}
+
+std::string Process::metrics() const {
+  const std::vector<const sense::Shard*> all = shards();
+  const std::shared_ptr<const config::Config> in_use = config();
+  std::vector<telemetry::Numbered> routes;
+  for (const config::Rule& rule : in_use->rules) routes.push_back({rule.name, rule.number});
+  std::vector<telemetry::Numbered> upstreams;
+  for (const config::Upstream& upstream : in_use->upstreams) upstreams.push_back({upstream.name, upstream.number});
+  telemetry::MetricsSnapshot snapshot;
+  snapshot.shards = all;
+  snapshot.routes = routes;
+  snapshot.upstreams = upstreams;
+  snapshot.in_flight = &in_flight_;
+  const sense::ViewPtr view = mind_thread_->latest();
+  snapshot.view = view.get();
+  snapshot.mind_steps = &mind_thread_->step_durations();
+  const std::shared_ptr<const telemetry::AccessLog> access_log = this->access_log();
+  snapshot.access_log_dropped = access_log ? access_log->dropped() : 0;
+  snapshot.log_dropped = log::dropped();
+  snapshot.ready = ready_;
+  snapshot.version = kVersion;
+  snapshot.process = telemetry::read_process_figures();
+  return telemetry::render_metrics(snapshot);
+}
+
+}  // namespace dao::server
