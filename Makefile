@@ -7,10 +7,10 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-store soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-store campaign-metamorphic soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install what building and testing needs (apt-get; asks for nothing)
 	@scripts/install-deps build test
@@ -64,6 +64,11 @@ campaign-store: ## kill -9 at 500 random moments under writes to the store; it m
 	@scripts/install-deps build test
 	@scripts/build release store_writer
 	@/usr/bin/python3 tests/campaigns/store/run.py $(CAMPAIGN_ARGS)
+
+campaign-metamorphic: ## 1000 seeded transitions of each kind: how often a worse configuration is found, and an equal one taken back
+	@scripts/install-deps build test
+	@scripts/build release dao_liminal_test
+	@DAO_METAMORPHIC_TRIALS=$${TRIALS:-1000} build/release/tests/dao_liminal_test --gtest_brief=1 --gtest_filter='TransitionTrials.*'
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build

@@ -32,6 +32,8 @@ prometheus_bind = "127.0.0.1:0"
 [telemetry.access_log]
 path = "{folder}/access.log"
 format = "json"
+[memory]
+path = "{folder}/dao.db"
 [[routes.rule]]
 name = "soak"
 [[routes.rule.upstreams]]

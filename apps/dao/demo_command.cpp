@@ -174,7 +174,7 @@ std::optional<net::SocketAddress> parse_address(std::string_view text) {
 std::string Demo::config() const {
   std::string text = fmt::format(
       "# Made by `dao demo`.\n[server]\nbind = {}\n\n[telemetry]\nprometheus_bind = \"127.0.0.1:0\"\n\n"
-      "[admin]\nbind = \"127.0.0.1:0\"\nexplain_header = true\n\n"
+      "[admin]\nbind = \"127.0.0.1:0\"\nexplain_header = true\n\n[memory]\npath = \"off\"\n\n"
       "[telemetry.access_log]\npath = {}\n\n[[routes.rule]]\nname = \"demo\"\npolicy = \"least-connections\"\n",
       toml_string(options_.bind), toml_string(folder_.path() + "/access.log"));
   for (const auto& upstream : upstreams_) {

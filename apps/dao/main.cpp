@@ -7,6 +7,8 @@
 #include <string>
 
 #include "dao/admin/admin_service.h"
+#include "dao/base/log.h"
+#include "dao/check/check_command.h"
 #include "dao/config/check_report.h"
 #include "dao/config/load.h"
 #include "dao/config/reference.h"
@@ -59,10 +61,13 @@ int main(int argc, char** argv) {
   run_command->add_option("-c,--config", config_path, config_help)->type_name("FILE")->required();
 
   bool json = false;
+  dao::check::Options check_options;
   CLI::App* check_command =
       app.add_subcommand("check", "say what is wrong with a configuration; exit status 1 if anything is");
   check_command->add_option("-c,--config,file", config_path, config_help)->type_name("FILE")->required();
   check_command->add_flag("--json", json, "print the findings as JSON");
+  check_command->add_flag("--text-only", check_options.text_only, "do not look at the files that it names");
+  check_command->add_flag("--deep", check_options.deep, "look names of upstreams up, and connect to them");
 
   dao::DemoOptions demo;
   CLI::App* demo_command = app.add_subcommand(
@@ -102,8 +107,9 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
   if (*check_command) {
-    const auto format = json ? dao::config::ReportFormat::json : dao::config::ReportFormat::text;
-    return dao::config::check(config_path, format, std::cout);
+    dao::log::set_level(dao::log::Level::error);  // the report says it all
+    check_options.format = json ? dao::config::ReportFormat::json : dao::config::ReportFormat::text;
+    return dao::check::check(config_path, check_options, std::cout);
   }
   if (*demo_command) return dao::demo_command(demo);
   if (*simulate_command) return dao::simulate_command(simulation);

@@ -94,13 +94,14 @@ def test_nothing_is_held_against_dao_while_the_machine_stood_still() -> None:
     assert stalled.union_seconds([Stall(1, 2), Stall(5, 6), Stall(1.5, 3)]) == 3
 
 
-def test_late_programs_are_noticed() -> None:
+def test_late_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = {1: {"11": 5.0, "12": 0.0}, 2: {"21": 0.1}}
     waiting = stalled.WaitingThreads()
-    waiting.look(1.0, [os.getpid()])
-    waiting.look(1.5, [os.getpid()])
-    assert waiting.stalls == []
-    waiting._before = {task: seconds - 1.0 for task, seconds in waiting._before.items()}
-    waiting.look(2.0, [os.getpid()])
+    with monkeypatch.context() as patch:
+        patch.setattr(stalled, "waited", lambda pid: dict(waits.get(pid, {})))
+        for now, pid, task, more in ((1.0, 1, "11", 0), (1.5, 1, "11", 0.2), (2.0, 1, "12", 0.3), (2.5, 3, "31", 0.1)):
+            waits.setdefault(pid, {})[task] = waits.get(pid, {}).get(task, 0) + more
+            waiting.look(now, [1, 2, 3])
     assert waiting.stalls == [Stall(1.5, 2.0)]
     assert stalled.waited(os.getpid())
     with stalled.Metronome() as metronome:
@@ -157,6 +158,11 @@ def test_promises(kind: str, faulty: float, after: float, failures: float, compl
     broken = broken_promises("u0", timeline(kind), made, RULES, 0.5)
     assert len(broken) == len(complaints)
     assert all(text.startswith(start) for text, start in zip(broken, complaints, strict=True))
+
+
+def test_requests_with_nobody_left_break_no_promise() -> None:
+    made = [Count(one.at, one.requests, one.failures, 0, one.requests) for one in counts(15, 15)]
+    assert broken_promises("u0", timeline("errors"), made, RULES, 0.5) == []
 
 
 def test_schedules_are_whole_and_the_same_for_the_same_seed() -> None:

@@ -44,6 +44,7 @@ constexpr std::uint64_t kExploreOneOf = 64;
 constexpr std::uint64_t kExploreAgainOneOf = 8;
 constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
 constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
+constexpr double kFewErrors = 0.16;  // a fifth of the attempts
 constexpr double kMost = 10;
 constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
 
@@ -85,7 +86,8 @@ class Resonant final : public Policy {
 
   [[nodiscard]] double typical_seconds() const { return known_ > 0 ? known_ / rates_ : 0; }
   [[nodiscard]] double tempo_term(const Choosing& choosing, std::size_t index) const;
-  static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical);
+  static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical,
+                             bool returning);
   // Of a candidate, all terms but the queue and the intent.
   Known look(const Choosing& choosing, std::size_t index) const;
   void refresh(const Choosing& choosing, std::size_t index);
@@ -95,7 +97,7 @@ class Resonant final : public Policy {
   static bool looks_worse(const Known& known, const Known& best, double by) {
     return known.latency + known.errors > best.latency + best.errors + by;
   }
-  // Of one that looks worse. `again`: the last answer was good.
+  // Of one that looks worse. `again`: soon after the last time, for there is hope.
   [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best, bool again) const;
   // Who of them is asked though it looks worse than the best one; nullopt: none now.
   std::optional<std::size_t> explore(const Choosing& choosing, std::span<const std::uint32_t> drawn, std::size_t best);
@@ -113,11 +115,12 @@ class Resonant final : public Policy {
   double mean_weight_ = 1;
   std::size_t refreshed_ = 0;
   std::uint64_t since_explored_ = 0;        // requests
-  std::uint64_t since_explored_again_ = 0;  // one whose last answer was good
+  std::uint64_t since_explored_again_ = 0;  // the same, soon after the last time
 };
 
 // Doublings over the typical time, as far as chance does not explain them.
-double Resonant::latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical) {
+double Resonant::latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical,
+                              bool returning) {
   constexpr double kUsual = 2;
   constexpr double kStep = 0.1;
   if (seconds <= 0 || typical <= 0) return kUsual;
@@ -128,7 +131,10 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
   constexpr double kFew = 16;
   const double measured = signals.spread();
   const double spread = std::sqrt((weight * measured * measured + kFew) / (weight + kFew));
-  const double doubt = 2 * kLog2E * spread / std::sqrt(std::max(1.0, 2 * weight)) + kStep;
+  double doubt = 2 * kLog2E * spread / std::sqrt(std::max(1.0, 2 * weight)) + kStep;
+  // One that has just come back may be cold: that it is much slower is believed at once.
+  constexpr double kMuchSlower = 1.5;
+  if (returning && doublings > kMuchSlower) doubt = kStep;
   if (std::abs(doublings) <= doubt) return kUsual;
   const double sure = doublings * (1 - (doubt / doublings) * (doubt / doublings));
   const double counted = sure > 0 ? 1.5 * sure : sure;
@@ -160,7 +166,8 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   const double seconds = signals.mean_seconds(choosing.now);
   const double weight = signals.weight(choosing.now);
   if (weight > 0 && seconds > 0) known.rate = 1 / seconds;
-  known.latency = latency_term(signals, seconds, weight, typical_seconds());
+  const bool returning = choosing.weight(index) < choosing.candidates[index].weight * kWeightUnit;
+  known.latency = latency_term(signals, seconds, weight, typical_seconds(), returning);
   known.share = mean_weight_ / choosing.weight(index);
   known.looked_at = choosing.now;
   known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
@@ -195,11 +202,15 @@ bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Kn
   const Known& known = candidates_[index];
   const sense::UpstreamSignals& signals = choosing.signals[choosing.candidates[index].upstream];
   if (signals.waiting() != 0) return false;
-  if (!again) return choosing.now - signals.last_sent() >= kExploreAfter;
+  const Nanoseconds alone = choosing.now - signals.last_sent();
+  if (!again) return alone >= kExploreAfter;
+  if (alone < kExploreAgainAfter) return false;
+  const bool slow = known.latency > best.latency + 0.5;
+  const bool fails = known.errors > best.errors + kNearTie;
+  // A few failures are no verdict yet, whatever the last one was.
+  if (fails && !slow && known.errors < kFewErrors) return true;
   // Of one that is only a little slower, a good answer says little.
-  const bool telling = looks_worse(known, best, 0.5) || known.errors > best.errors + kNearTie;
-  return telling && choosing.now - signals.last_sent() >= kExploreAgainAfter && !signals.last_failed() &&
-         signals.last_seconds() < 2 * typical_seconds();
+  return (slow || fails) && !signals.last_failed() && signals.last_seconds() < 2 * typical_seconds();
 }
 
 // Of several, the one that was left alone the longest.

@@ -115,8 +115,14 @@ Problem unknown_key(std::string_view given, const Table& table, const std::strin
   });
   if (elsewhere != known_names().end() && (!close || likeness(given, *close) != 0U)) {
     problem.suggestion = elsewhere->name;
-    problem.message += elsewhere->header.empty() ? "; it belongs at the top level: " + header_of(elsewhere->name, {})
-                                                 : "; it belongs in " + elsewhere->header;
+    const bool top_key = std::ranges::find(schema().keys, elsewhere->name, &Key::name) != schema().keys.end();
+    if (!elsewhere->header.empty()) {
+      problem.message += "; it belongs in " + elsewhere->header;
+    } else if (top_key) {
+      problem.message += "; it belongs before all tables";
+    } else {
+      problem.message += "; it belongs at the top level: " + header_of(elsewhere->name, {});
+    }
     return problem;
   }
   if (close) {

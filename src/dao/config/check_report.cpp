@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <ostream>
 
 #include "dao/config/utf8.h"
 
@@ -79,24 +78,6 @@ std::string render_json(const Diagnostics& diagnostics) {
                     {"suggestion", diagnostic.suggestion}});
   }
   return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
-}
-
-int check(const std::filesystem::path& path, ReportFormat format, std::ostream& out) {
-  const auto loaded = load_file(path);
-  const Diagnostics& diagnostics = loaded ? loaded->warnings : loaded.error();
-  if (format == ReportFormat::json) {
-    out << render_json(diagnostics);
-    return loaded ? 0 : 1;
-  }
-  out << render_text(diagnostics);
-  if (!loaded) return 1;
-  const auto count = [](std::size_t number, std::string_view noun) {
-    return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
-  };
-  const Config& config = loaded->config;
-  out << fmt::format("{}: valid ({}, {}, {})\n", printable(path.string()), count(config.rules.size(), "rule"),
-                     count(config.upstreams.size(), "upstream"), count(config.server.listeners.size(), "listener"));
-  return 0;
 }
 
 }  // namespace dao::config

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <iosfwd>
 #include <string>
 
 #include "dao/config/load.h"
@@ -19,9 +17,5 @@ enum class ReportFormat : std::uint8_t { text, json };
 [[nodiscard]] std::string render_line(const Diagnostics& diagnostics);
 // A JSON array of objects {file, line, column, severity, key, message, expected, suggestion}; "[]" when there are none.
 [[nodiscard]] std::string render_json(const Diagnostics& diagnostics);
-
-// The whole of `dao check`: loads `path`, writes the report to `out`. Returns the exit status: 0 = valid (warnings do
-// not fail the check), 1 = not.
-int check(const std::filesystem::path& path, ReportFormat format, std::ostream& out);
 
 }  // namespace dao::config

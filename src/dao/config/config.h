@@ -282,8 +282,27 @@ struct Presence {
   friend bool operator==(const Presence&, const Presence&) = default;
 };
 
+// What requests are kept together by, for Policy::consistent_hash and for transitions.
+struct HashKey {
+  enum class Kind : std::uint8_t { client, header, cookie };
+
+  Kind kind = Kind::client;
+  std::string name{};  // of the header, in lower case, or of the cookie
+};
+
+// [liminal.metamorphic]
+struct Metamorphic {
+  Milliseconds transition{};  // 0 = at once
+  HashKey key{};
+  double max_error_increase_percent = 0.5;
+  double max_latency_increase_percent = 10;
+  double false_alarm_percent = 1;  // > 0
+  bool rollback = true;
+};
+
 struct Liminal {
   Presence presence;
+  Metamorphic metamorphic;
 };
 
 struct Upstream {
@@ -352,14 +371,6 @@ struct RuleUpstream {
   std::size_t index = 0;      // into Config::upstreams
   std::uint32_t weight = 1;   // 1..1000
   std::uint64_t intents = 0;  // bits, by the numbers of Config::intents; 0 = for any
-};
-
-// What requests are kept together by, for Policy::consistent_hash.
-struct HashKey {
-  enum class Kind : std::uint8_t { client, header, cookie };
-
-  Kind kind = Kind::client;
-  std::string name{};  // of the header, in lower case, or of the cookie
 };
 
 struct Rule {

@@ -42,13 +42,15 @@ constexpr std::array kInOrder = {Outcome::refused, Outcome::transport, Outcome::
 constexpr std::uint64_t kMostEntries = 4;
 constexpr std::uint64_t kMeans = 2;
 // With fewer entries than this, those that are missing count as good.
-constexpr std::size_t kEnough = 5;
+constexpr std::size_t kEnough = 8;
 // Newest entries alike, good or bad, that would come less often than that by what the older ones say: it has changed,
 // and the older ones say nothing of how it is now. A policy may send so little to one that fails that twenty outcomes
 // are a long time.
 constexpr double kNoChance = 2e-4;
 // Without any success: so many are needed before an unknown upstream is judged.
 constexpr std::size_t kFirstJudgement = 3;
+// Without any success: so many are everything that it is asked.
+constexpr std::size_t kAll = 12;
 // On the way back to present, so that an upstream at the boundary does not change every second.
 constexpr double kMargin = 0.05;
 // Failures in a row while others succeed are bad luck; so long without a success they are not.
@@ -286,11 +288,16 @@ void PresenceDetector::probed(ProbeOutcome outcome, Instant now) {
   ++figures_.probes_failed;
   ++failed_in_a_row_;
   good_in_a_row_ = 0;
+  // Since it was due: one that waited for its timeout must not put off the next one.
+  const Nanoseconds took = std::clamp<Nanoseconds>(now - next_probe_, Nanoseconds::zero(), probe_.timeout);
   if (mode_ == Mode::open) {
     next_probe_ =
         now + (requests_failed_in_a_row_ > 0 ? kQuick : shortened(std::min<Nanoseconds>(probe_.interval, 1s)));
-    if (configured && failed_in_a_row_ + requests_failed_in_a_row_ >= probe_.fall) {
-      put_away(Presence::absent, Mode::shut, Cause::probes, "probes fail", now);
+    // A refused one says what a refused request does.
+    const bool refused = outcome == ProbeOutcome::refused;
+    if (configured && (refused || failed_in_a_row_ + requests_failed_in_a_row_ >= probe_.fall)) {
+      put_away(Presence::absent, Mode::shut, refused ? Cause::connect : Cause::probes,
+               refused ? "the probe was refused" : "probes fail", now);
       next_probe_ = now + shortened(probe_backoff_);
     } else if (!configured) {
       next_probe_ = kNever;
@@ -298,7 +305,7 @@ void PresenceDetector::probed(ProbeOutcome outcome, Instant now) {
     return;
   }
   ready_for_trial_ = false;
-  next_probe_ = now + shortened(probe_backoff_);
+  next_probe_ = now + std::max(kQuick, shortened(probe_backoff_) - took);
   probe_backoff_ = std::min<Nanoseconds>(probe_backoff_ * 2, settings_.probe_backoff_max);
   if (mode_ == Mode::trial) {
     mode_ = Mode::shut;
@@ -429,7 +436,7 @@ bool PresenceDetector::nothing_good() const {
 }
 
 bool PresenceDetector::all_bad() const {
-  return entries_ == settings_.history && nothing_good();
+  return entries_ >= std::min<std::size_t>(kAll, settings_.history) && nothing_good();
 }
 
 Nanoseconds PresenceDetector::shortened(Nanoseconds wait) {

@@ -160,6 +160,44 @@ TEST_F(PresenceTest, IsBackWithinTwoSeconds) {
   }
 }
 
+// One request that was sent while it was away may end after it is back.
+TEST_F(PresenceTest, OneLateFailureAfterItsReturnIsNoVerdict) {
+  known();
+  pass(1500ms, Outcome::timeout);
+  ASSERT_NE(detector->gate(), Gate::open);
+  pass(2s, Outcome::success);
+  ASSERT_EQ(detector->gate(), Gate::open);
+  start();
+  pass(100ms, Outcome::success);
+  tell(Outcome::timeout);
+  step();
+  EXPECT_EQ(presence(), Presence::present);
+  tell(Outcome::timeout);
+  step();
+  EXPECT_EQ(presence(), Presence::liminal);
+}
+
+TEST_F(PresenceTest, AProbeThatTimesOutDoesNotPutOffTheNext) {
+  probe.type = config::ProbeType::http;
+  probe.timeout = Milliseconds(1000);
+  start();
+  known();
+  probes = false;
+  probe_answer = ProbeOutcome::timed_out;
+  Instant last{};
+  for (int i = 0; i < 300; ++i) {
+    step();
+    if (!detector->probe_due(now)) continue;
+    if (i > 100) EXPECT_LE(now - last, 1600ms);
+    last = now;
+    detector->begin_probe();
+    idle(1s);
+    detector->probed(probe_answer, now);
+    obey();
+  }
+  EXPECT_EQ(presence(), Presence::absent);
+}
+
 TEST_F(PresenceTest, ATrialIsOneRequest) {
   known();
   probe_answer = ProbeOutcome::refused;
@@ -330,7 +368,7 @@ TEST_F(PresenceTest, AsksFewTimesBeforeItTrustsAgain) {
 // What is rare is not taken for a change: of an upstream at which a fifth or more fails, rows are chance.
 TEST_F(PresenceTest, RowsThatChanceExplainsChangeNothing) {
   // Of the time, at most that much another verdict than liminal; of 0.3, too, twenty outcomes may have three.
-  for (const auto& [failing, at_most] : {std::pair{0.3, 0.25}, std::pair{0.5, 0.02}, std::pair{0.7, 0.005}}) {
+  for (const auto& [failing, at_most] : {std::pair{0.3, 0.25}, std::pair{0.5, 0.02}, std::pair{0.7, 0.01}}) {
     start();
     Random random(11);
     int wrong = 0;
@@ -418,6 +456,21 @@ TEST_F(PresenceTest, OneFailedProbeIsNotEnough) {
     idle(2s);
     ASSERT_EQ(presence(), Presence::present);
   }
+}
+
+TEST_F(PresenceTest, ARefusedProbeActsAtOnce) {
+  probe.type = config::ProbeType::http;
+  probe.interval = Milliseconds(1000);
+  start();
+  idle(3s);
+  probe_answer = ProbeOutcome::refused;
+  idle(1100ms);
+  EXPECT_EQ(presence(), Presence::absent);
+  EXPECT_EQ(detector->cause(), PresenceDetector::Cause::connect);
+  EXPECT_FALSE(admitted());
+  probe_answer = ProbeOutcome::good;
+  idle(1s);
+  EXPECT_EQ(presence(), Presence::present);
 }
 
 // A policy that sends nothing more after the first timeout must not keep three from coming together.

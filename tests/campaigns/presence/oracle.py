@@ -140,15 +140,17 @@ class Count:
     requests: int  # that reached the upstream since the start, over all its processes
     failures: int  # that DAO counts for it
     outcomes: int = 0  # requests to it that ended, as DAO counts them
+    failed_open: int = 0  # requests for which DAO had nobody left, so that one was asked all the same
 
 
-def counted(counts: list[Count], begin: float, end: float) -> tuple[int, int] | None:
-    """Requests and failures between the last count at or before `begin` and the last at or before `end`."""
+def counted(counts: list[Count], begin: float, end: float) -> tuple[int, int, int] | None:
+    """Requests, failures and requests with nobody left between the last count at or before `begin` and the last at or before `end`."""
     first = [count for count in counts if count.at <= begin]
     last = [count for count in counts if count.at <= end]
     if not first or len(last) == len(first):
         return None
-    return last[-1].requests - first[-1].requests, last[-1].failures - first[-1].failures
+    one, other = first[-1], last[-1]
+    return (other.requests - one.requests, other.failures - one.failures, other.failed_open - one.failed_open)
 
 
 def outcomes_between(counts: list[Count]) -> Callable[[float, float], int]:
@@ -170,7 +172,8 @@ def broken_promises(upstream: str, segments: list[Segment], counts: list[Count],
         lasted = segment.end - segment.begin
         seen = counted(counts, segment.begin, segment.end)
         if segment.nature in DEAD and seen is not None:
-            got = seen[1] if segment.nature == "refused" else seen[0]
+            # Those that came because nobody was left were promised to nobody.
+            got = (seen[1] if segment.nature == "refused" else seen[0]) - seen[2]
             unnoticed = rules.fair_rate * 2 * (interval + (rules.first_byte_timeout if segment.kind == "hang" else 0))
             limit = rules.failures + unnoticed + rules.trials_per_second * lasted
             if got > limit and not after_a_stall(stalls, segment.begin, segment.end, rules):

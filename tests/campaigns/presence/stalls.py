@@ -20,6 +20,7 @@ class Metronome:
         self._stalls: list[tuple[float, float]] = []
         self._process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("metronome.py")), str(LATE)],
                                          stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout and self._process.stdout.readline() == "ready\n"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
@@ -57,12 +58,13 @@ class WaitingThreads:
 
     def __init__(self) -> None:
         self.stalls: list[Stall] = []
-        self._before: dict[str, float] = {}
+        self._before: dict[str, float] | None = None  # None: nobody has looked yet
         self._looked_at = 0.0
 
     def look(self, now: float, pids: list[int]) -> None:
         waits = {task: seconds for pid in pids for task, seconds in waited(pid).items()}
-        if any(seconds - self._before.get(task, 0.0) > LATE for task, seconds in waits.items()):
+        before = waits if self._before is None else self._before
+        if any(seconds - before.get(task, 0.0) > LATE for task, seconds in waits.items()):
             self.stalls.append(Stall(self._looked_at, now))
         self._before, self._looked_at = waits, now
 

@@ -28,6 +28,7 @@ FIRST_BYTE_TIMEOUT_MS = 500
 
 _STATE = re.compile(rf"^{METRIC}{{([^}}]*)}} 1(?:\.0)?$", re.MULTILINE)
 _COUNTER = re.compile(r"^dao_upstream_(requests|errors)_total{([^}]*)} (\S+)$", re.MULTILINE)
+_FAILED_OPEN = re.compile(r"^dao_route_fail_open_total{[^}]*} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -201,12 +202,13 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
             longest, last = max(longest, now - last), now
             _, text = dao.get("/metrics")
             verdicts = read_verdicts(text)
+            failed_open = sum(int(float(value)) for value in _FAILED_OPEN.findall(text))
             failures, outcomes = read_counter(text, "errors"), read_counter(text, "requests")
             for follower in followers:
                 if follower.name in verdicts:
                     samples[follower.name].append(Sample(now, verdicts[follower.name]))
                 counts[follower.name].append(Count(now, follower.requests(), failures.get(follower.name, 0),
-                                                    outcomes.get(follower.name, 0)))
+                                                    outcomes.get(follower.name, 0), failed_open))
             waiting.look(now, [dao.process.pid, load.pid,
                                *(pid for follower in followers if (pid := follower.pid()) is not None)])
             due = max(due + POLL_SECONDS, now)

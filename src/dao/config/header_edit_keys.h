@@ -1,0 +1,12 @@
+// request_headers_* and response_headers_* of [routes.rule.filters].
+#pragma once
+
+#include "dao/config/draft.h"
+#include "dao/config/filter_check.h"
+#include "dao/config/schema.h"
+
+namespace dao::config {
+
+[[nodiscard]] std::vector<Key> header_edit_keys();
+
+}  // namespace dao::config

@@ -1,0 +1,63 @@
+// What a worker tells of one finished request while a transition runs: which side served it, whose it was, how long it
+// took and whether it failed. It travels as a word of a sense::SampleRing that is used for nothing else, one for each
+// worker, made when the transition begins: a worker without a transition pays a look at a null pointer.
+#pragma once
+
+#include <cstdint>
+
+#include "dao/liminal/side_of.h"
+#include "dao/sense/log_histogram.h"
+#include "dao/sense/sample_ring.h"
+
+namespace dao::liminal {
+
+struct SideSample {
+  Side side = Side::old_config;
+  std::uint16_t cell = 0;  // cell_of() the client's point
+  bool failed = false;     // failed_request()
+  // Of the time from the request's head to the answer's, or to giving up: sense::log_bucket_of().
+  std::uint16_t bucket = 0;
+};
+
+constexpr sense::Sample to_word(const SideSample& sample) {
+  return {.kind = sense::SampleKind::request,
+          .number = std::uint32_t{sample.cell} << 2U | (sample.failed ? 2U : 0U) |
+                    (sample.side == Side::new_config ? 1U : 0U),
+          .bucket = sample.bucket};
+}
+
+constexpr SideSample from_word(const sense::Sample& word) {
+  return {
+      .side = (word.number & 1U) != 0 ? Side::new_config : Side::old_config,
+      .cell = static_cast<std::uint16_t>((word.number >> 2U) % kCells),
+      .failed = (word.number & 2U) != 0,
+      .bucket = word.bucket < sense::kLogBuckets ? word.bucket : static_cast<std::uint16_t>(sense::kLogBuckets - 1)};
+}
+
+// How a request ended, as far as it matters here.
+struct Ended {
+  std::uint16_t status = 0;      // of the answer, whoever made it; 0: none was sent
+  bool client_left = false;      // before there was an answer: it waited so long, which counts, but is no failure
+  bool matched_rule = true;      // false: DAO's 404, which is what a rule that was lost or mistyped looks like
+  std::uint8_t grpc_status = 0;  // of a gRPC call; 0: OK, or no gRPC
+};
+
+// An answer of 5xx, none at all, no rule, or a gRPC status that stands for a server's failure (UNKNOWN,
+// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS).
+constexpr bool failed_request(const Ended& ended) {
+  if (ended.client_left && ended.status == 0) return false;
+  if (ended.status == 0 || ended.status >= 500 || !ended.matched_rule) return true;
+  switch (ended.grpc_status) {
+    case 2:
+    case 4:
+    case 12:
+    case 13:
+    case 14:
+    case 15:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace dao::liminal
