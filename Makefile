@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-store campaign-metamorphic soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-reload campaign-store campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ campaign-presence: ## randomised faults of upstreams; every presence verdict sco
 	@scripts/build release dao dao-upstream dao_load
 	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
 
+campaign-reload: ## 1000 random reloads under load of every kind; nobody may notice
+	@scripts/install-deps build test
+	@scripts/build release dao dao-upstream
+	@/usr/bin/python3 tests/campaigns/reload/run.py $(CAMPAIGN_ARGS)
+
 campaign-store: ## kill -9 at 500 random moments under writes to the store; it must be whole each time
 	@scripts/install-deps build test
 	@scripts/build release store_writer
@@ -69,6 +74,11 @@ campaign-metamorphic: ## 1000 seeded transitions of each kind: how often a worse
 	@scripts/install-deps build test
 	@scripts/build release dao_liminal_test
 	@DAO_METAMORPHIC_TRIALS=$${TRIALS:-1000} build/release/tests/dao_liminal_test --gtest_brief=1 --gtest_filter='TransitionTrials.*'
+
+campaign-rate-limit: ## a minute at three times a rate limit, on two workers: within 1 % of it
+	@scripts/install-deps build test
+	@scripts/build release dao
+	@DAO_RATE_LIMIT_SECONDS=60 /usr/bin/python3 -m pytest -q -s tests/behaviour/test_flow_access.py -k three_times
 
 soak: ## ten minutes of load with faults; memory and descriptors must stay flat
 	@scripts/install-deps build

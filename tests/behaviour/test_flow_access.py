@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -80,9 +81,11 @@ def test_each_client_has_a_limit_of_its_own_behind_a_trusted_proxy_too(start_dao
 
 
 def test_three_times_the_limit_on_real_sockets(start_dao: StartDao, origin: Origin) -> None:
-    """Two workers, four connections, paced to three times the limit: what is admitted is the limit (1 % is proven in
-    virtual time; here a machine that is busy with other things pauses for longer than a burst)."""
-    rps, burst, seconds = 200, 20, 3.0
+    """Two workers, four connections, paced to three times the limit: what is admitted is the limit. Within 1 % over a
+    minute (`make campaign-rate-limit`); in a short run a machine that is busy pauses for longer than a burst."""
+    seconds = float(os.environ.get("DAO_RATE_LIMIT_SECONDS", "3"))
+    minute = seconds >= 60
+    rps, burst = 200, 100 if minute else 20  # half a second: pauses of the machine up to that are made up for
     dao = start_dao(limited(origin.url, {"rps": rps, "burst": burst}, server={"workers": 2}))
     statuses: list[int] = []
     lock = threading.Lock()
@@ -108,8 +111,12 @@ def test_three_times_the_limit_on_real_sockets(start_dao: StartDao, origin: Orig
     # Never more than GCRA allows, wherever the requests came in.
     assert admitted <= rps * elapsed + burst + 1
     # And not less, unless there was not enough load to reach the limit.
-    if len(statuses) > 1.5 * rps * elapsed:
+    if minute:
+        assert len(statuses) >= 2.5 * rps * seconds, "not enough load for a verdict"
+        assert 0.99 <= admitted / (rps * elapsed) <= 1.01, (admitted, elapsed)
+    elif len(statuses) > 1.5 * rps * elapsed:
         assert admitted >= 0.9 * rps * seconds
+    print(f"limit {rps}/s, asked {len(statuses) / elapsed:.1f}/s, admitted {admitted / elapsed:.2f}/s in {elapsed:.1f} s")
     assert dao.metrics().total("dao_rate_limited_total", route="all") == statuses.count(429)
 
 

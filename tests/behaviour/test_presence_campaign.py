@@ -24,8 +24,8 @@ def test_three_schedules(tmp_path: Path) -> None:
                                   rules=oracle.Rules().stretched(deadline.SCALE), folder=tmp_path / str(turn))
         assert not result.failed, result.failed
         seen.append((result.score, result.set_aside, result.wrong, result.broken))
-        if result.reached(GOAL):
-            assert result.schedules == 3 and result.due > 20 and result.requests > 1000
+        assert result.schedules == 3 and result.requests > 1000
+        if result.due > 20 and result.score >= GOAL and not result.broken:
             return
         # Once more only where the machine was in the way.
         assert result.set_aside > 0, seen

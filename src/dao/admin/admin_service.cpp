@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "dao/admin/pages.h"
-#include "dao/align/stable_hash.h"
 #include "dao/base/log.h"
 #include "dao/rt/event.h"
 #include "dao/server/error_answer.h"
+#include "dao/server/hash_key.h"
 
 namespace dao::admin {
 
@@ -204,7 +204,10 @@ rt::Task<Answer> AdminService::explain(const Target& target) {
   server::ExplainQuestion question{.rule = rule->name, .intent = rule->intent};
   for (const auto& [name, value] : target.query) {
     if (name == "key") {
-      question.key = align::stable_hash(std::string_view{value});
+      if (rule->policy.kind != config::Policy::consistent_hash) continue;  // no other looks at it
+      const std::optional<std::uint64_t> key = server::hash_of(rule->hash_key, value);
+      if (!key) co_return refuse(kBadRequest, "bad_query", "the rule's key is the client's address, which this is not");
+      question.key = *key;
     } else if (name == "intent") {
       const auto& intents = config->intents;
       const auto found =

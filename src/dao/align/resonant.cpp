@@ -15,8 +15,8 @@
 // hair of the best take turns by their weights. Of more than kScanned candidates, kDrawn are drawn for each choice:
 // several proxies then do not all find the same one best (Mitzenmacher, "The power of two choices", 2001).
 //
-// An upstream that looks bad is asked again now and then, or it could never look better: one request at a time, once a
-// second, soon again if that went well, and never more than one in kExploreOneOf.
+// An upstream that looks worse is asked again now and then, or it could never look better: one request at a time, once
+// a second and never more than one in kExploreOneOf; where there is hope soon again, and one in kExploreAgainOneOf.
 //
 // The awareness level is how much of this is used: dormant, turns by weight; aware, two candidates drawn at random are
 // compared; from vigilant on, all of it.
@@ -78,6 +78,8 @@ class Resonant final : public Policy {
     double share = 1;   // mean weight over its own
     double credit = 0;  // of turns, where it is as good as others
     Instant looked_at{};
+    std::int64_t queued = -1;  // in flight, when `queue` was worked out with `share`
+    double queue = 0;
   };
   struct Best {
     std::size_t index = 0;
@@ -90,9 +92,10 @@ class Resonant final : public Policy {
                              bool returning);
   // Of a candidate, all terms but the queue and the intent.
   Known look(const Choosing& choosing, std::size_t index) const;
-  void refresh(const Choosing& choosing, std::size_t index);
-  [[nodiscard]] double queue(const Choosing& choosing, std::size_t index) const;
-  [[nodiscard]] double score(const Choosing& choosing, std::size_t index, const Known& known) const;
+  // False: that was done a moment ago.
+  bool refresh(const Choosing& choosing, std::size_t index);
+  double queue(const Choosing& choosing, std::size_t index);
+  double score(const Choosing& choosing, std::size_t index);
   // So that it would not be chosen while nothing waits anywhere, and by how much.
   static bool looks_worse(const Known& known, const Known& best, double by) {
     return known.latency + known.errors > best.latency + best.errors + by;
@@ -177,22 +180,34 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   return known;
 }
 
-void Resonant::refresh(const Choosing& choosing, std::size_t index) {
+bool Resonant::refresh(const Choosing& choosing, std::size_t index) {
   Known& kept = candidates_[index];
-  if (choosing.now - kept.looked_at < kFresh && kept.looked_at != Instant{}) return;
+  if (choosing.now - kept.looked_at < kFresh && kept.looked_at != Instant{}) return false;
   Known known = look(choosing, index);
   known.credit = kept.credit;
   rates_ += known.rate - kept.rate;
   known_ += (known.rate > 0 ? 1 : 0) - (kept.rate > 0 ? 1 : 0);
+  if (kept.share == known.share) {
+    known.queued = kept.queued;
+    known.queue = kept.queue;
+  }
   kept = known;
+  return true;
 }
 
-double Resonant::queue(const Choosing& choosing, std::size_t index) const {
-  const auto in_flight = static_cast<double>(choosing.in_flight.count(choosing.candidates[index].upstream));
-  return std::min(kMost, half_log2(1 + in_flight * candidates_[index].share));
+// From one choice to the next few of them change.
+double Resonant::queue(const Choosing& choosing, std::size_t index) {
+  Known& known = candidates_[index];
+  const std::int64_t in_flight = choosing.in_flight.count(choosing.candidates[index].upstream);
+  if (in_flight != known.queued) {
+    known.queued = in_flight;
+    known.queue = std::min(kMost, half_log2(1 + static_cast<double>(in_flight) * known.share));
+  }
+  return known.queue;
 }
 
-double Resonant::score(const Choosing& choosing, std::size_t index, const Known& known) const {
+double Resonant::score(const Choosing& choosing, std::size_t index) {
+  const Known& known = candidates_[index];
   const double load = std::min(kMost, known.latency + known.errors + queue(choosing, index));
   return weights_.load * load + weights_.intent * intent_gap(choosing.intent, choosing.candidates[index].intents) +
          weights_.tempo * known.tempo;
@@ -291,15 +306,15 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
   }
   Best best;
   for (std::size_t i = 0; i < count; ++i) {
-    scores[i] = score(choosing, drawn[i], candidates_[drawn[i]]);
+    scores[i] = score(choosing, drawn[i]);
     if (scores[i] < best.score) best = {i, scores[i]};
   }
   // Whoever is about to be chosen is looked at first: it may have been silent since its last answer.
   constexpr int kLooks = 3;
   for (int looks = 0; looks < kLooks; ++looks) {
     const std::size_t looked_at = best.index;
-    refresh(choosing, drawn[looked_at]);
-    scores[looked_at] = score(choosing, drawn[looked_at], candidates_[drawn[looked_at]]);
+    if (!refresh(choosing, drawn[looked_at])) break;
+    scores[looked_at] = score(choosing, drawn[looked_at]);
     best = {};
     for (std::size_t i = 0; i < count; ++i) {
       if (scores[i] < best.score) best = {i, scores[i]};
@@ -346,14 +361,14 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     one.usable = choosing.usable(i);
     one.latency = known.latency;
     one.errors = known.errors;
-    one.queue = same.queue(choosing, i);
+    one.queue = same.candidates_.empty() ? 0 : same.queue(choosing, i);
     one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
     one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);
     one.tempo_spikiness = known.tempo;
     one.w_load = weights_.load;
     one.w_intent = weights_.intent;
     one.w_tempo = weights_.tempo;
-    one.score = same.score(choosing, i, known);
+    one.score = same.candidates_.empty() ? 0 : same.score(choosing, i);
     one.chosen = chosen == i;
     if (one.usable && one.score < best_score) {
       best = i;

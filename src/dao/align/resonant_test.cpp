@@ -127,6 +127,30 @@ TEST_F(ResonantTest, OneThatFailedNowAndThenComesBackWithLittleTraffic) {
   EXPECT_NEAR(got[1], 300, 60);
 }
 
+// Cold after a restart: chance is given less room than with one that was there all the time.
+TEST_F(ResonantTest, ThatAReturnedOneIsMuchSlowerIsBelievedAtOnce) {
+  run(std::chrono::seconds(5), 1000);
+  view_.upstreams.resize(kUpstreams);
+  view_.upstreams[2].admitted_since = now_;
+  signals_[2].sent(now_);
+  now_ += std::chrono::milliseconds(100);
+  signals_[2].answered(now_ - std::chrono::milliseconds(100), now_, false);
+  signals_[2].begin_anew();
+  const auto latency_with = [this](Nanoseconds slow_start) {
+    const std::unique_ptr<Policy> policy = make_resonant({});
+    std::vector<Explained> explained;
+    for (std::size_t i = 0; i < 2 * kUpstreams; ++i) {
+      Choosing choosing_now = choosing();
+      choosing_now.slow_start = slow_start;
+      policy->choose(choosing_now);
+      policy->explain(choosing_now, explained);
+      now_ += std::chrono::milliseconds(2);
+    }
+    return explained[2].latency;
+  };
+  EXPECT_GT(latency_with(std::chrono::seconds(10)), latency_with(Nanoseconds::zero()) + 0.5);
+}
+
 TEST_F(ResonantTest, FailingFastAttractsNobody) {
   run(std::chrono::seconds(5), 1000);
   fails_[0] = 1;

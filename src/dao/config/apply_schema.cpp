@@ -154,25 +154,25 @@ class Walk {
 
   // `path` has the indexes of repeated tables: "routes.rule[0]".
   void table(const Table& spec, const Node& node, void* object, const std::string& path) {
-    const std::string header = path.empty() ? "" : header_of(path, spec);
+    const auto header = [&] { return path.empty() ? std::string{} : header_of(path, spec); };
     for (const Member& member : node.members) {
       const bool known = std::ranges::find(spec.keys, member.name, &Key::name) != spec.keys.end() ||
                          std::ranges::find(spec.tables, member.name, &Table::name) != spec.tables.end();
       if (known) continue;
       // Looking for similar names costs; a file full of unknown keys shall not take minutes.
       findings_.error(member.where, join_key(path, member.name),
-                      findings_.full() ? Problem{.message = {}} : unknown_key(member.name, spec, header));
+                      findings_.full() ? Problem{.message = {}} : unknown_key(member.name, spec, header()));
     }
     check_exclusive(spec, node, path);
     for (const Key& key : spec.keys) {
-      const std::string key_path = join_key(path, key.name);
       if (const Member* member = node.find(key.name)) {
+        const std::string key_path = join_key(path, key.name);
         places_[key_path] = member->value.where;
         given(key, member->value, object, key_path);
       } else if (key.required) {
         findings_.error(
-            node.where, key_path,
-            {.message = fmt::format("\"{}\" is missing in {}", key.name, header), .expected = describe_value(key)});
+            node.where, join_key(path, key.name),
+            {.message = fmt::format("\"{}\" is missing in {}", key.name, header()), .expected = describe_value(key)});
       } else {
         fall_back(key, object);
       }
@@ -469,12 +469,23 @@ class Walk {
     } else {
       return;
     }
-    store(key, value, std::vector<Spot>(value.texts.size(), Spot{{}, std::string(key.name)}), object);
+    const bool may_object = !value.texts.empty();
+    store(key, value, may_object ? std::vector<Spot>(value.texts.size(), Spot{{}, std::string(key.name)}) : kNowhere,
+          object);
   }
+
+  inline static const std::vector<Spot> kNowhere;
 
   Findings& findings_;
   Places& places_;
 };
+
+std::size_t count_nodes(const Node& node) {
+  std::size_t count = 1;
+  for (const Node& item : node.items) count += count_nodes(item);
+  for (const Member& member : node.members) count += count_nodes(member.value);
+  return count;
+}
 
 }  // namespace
 
@@ -527,6 +538,7 @@ Diagnostics Findings::take(std::span<const std::string> files) {
 
 Applied apply_schema(const Node& root, Findings& findings) {
   Applied applied;
+  applied.places.reserve(count_nodes(root));
   Walk(findings, applied.places).table(schema(), root, &applied.draft, "");
   return applied;
 }

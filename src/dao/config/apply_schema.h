@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "dao/config/document.h"
 #include "dao/config/draft.h"
 #include "dao/config/load.h"
+#include "dao/config/position_table.h"
 #include "dao/config/problem.h"
 
 namespace dao::config {
@@ -47,7 +47,7 @@ class Findings {
 
 // Where each key and table stands: by its path, "routes.rule[0].upstreams[1].url", "server.bind[0]" for the items of a
 // list. Only what is in the file.
-using Places = std::map<std::string, Position, std::less<>>;
+using Places = PositionTable;
 
 struct Applied {
   Draft draft;

@@ -16,6 +16,14 @@
 namespace dao::config {
 namespace {
 
+// Which upstream of which rule. Its path is a text only where somebody has to be told.
+struct UpstreamPlace {
+  std::size_t rule = 0;
+  std::size_t upstream = 0;
+
+  [[nodiscard]] std::string path() const { return fmt::format("routes.rule[{}].upstreams[{}]", rule, upstream); }
+};
+
 struct Place {
   const Address* address;
   std::string path;
@@ -120,30 +128,34 @@ void check_rule_names(const Applied& applied, Findings& findings) {
 void check_upstreams(const Applied& applied, Findings& findings) {
   struct Known {
     const Url* url;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
+  std::unordered_map<std::string_view, std::size_t> in_rule;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    std::unordered_map<std::string_view, std::size_t> in_rule;
+    in_rule.clear();
     const auto& upstreams = applied.draft.rules[i].upstreams;
     for (std::size_t j = 0; j < upstreams.size(); ++j) {
       const UpstreamDraft& upstream = upstreams[j];
       if (upstream.name.empty()) continue;
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      const UpstreamPlace here{.rule = i, .upstream = j};
       if (const auto [first, added] = in_rule.emplace(upstream.name, j); !added) {
         const std::string before = fmt::format("routes.rule[{}].upstreams[{}].name", i, first->second);
-        findings.error(place(applied.places, path + ".name"), path + ".name",
+        const std::string path = here.path() + ".name";
+        findings.error(place(applied.places, path), path,
                        {.message = fmt::format("the upstream {} is in this rule already, on {}",
                                                in_quotes(upstream.name), line_of(applied, before)),
                         .expected = "each upstream once; its share is set by \"weight\""});
         continue;
       }
       if (upstream.url.text.empty()) continue;
-      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.url, path + ".url"});
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.url, here});
       if (added || first->second.url->same_place(upstream.url)) continue;
-      findings.error(place(applied.places, path + ".url"), path + ".url",
+      const std::string path = here.path() + ".url";
+      findings.error(place(applied.places, path), path,
                      {.message = fmt::format("the upstream {} has another URL on {}: {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.path), in_quotes(first->second.url->text)),
+                                             line_of(applied, first->second.place.path() + ".url"),
+                                             in_quotes(first->second.url->text)),
                       .expected = "one URL for each name"});
     }
   }
@@ -163,10 +175,11 @@ void check_ttl(const Applied& applied, Findings& findings) {
 // A certificate and its key come together. `path` leads to the table of both keys.
 void check_pair(const Applied& applied, const std::string& path, std::string_view cert, std::string_view key,
                 Findings& findings) {
+  if (cert.empty() == key.empty()) return;
   const std::string cert_path = path + ".tls_cert";
   const std::string key_path = path + ".tls_key";
   const bool has_cert = applied.places.contains(cert_path);
-  if (cert.empty() == key.empty() || has_cert == applied.places.contains(key_path)) return;
+  if (has_cert == applied.places.contains(key_path)) return;
   const std::string& alone = has_cert ? cert_path : key_path;
   findings.error(place(applied.places, alone), alone,
                  {.message = has_cert ? "a certificate without its key" : "a key without its certificate",
@@ -209,7 +222,7 @@ void check_listener_tls(const Applied& applied, Findings& findings) {
 void check_upstream_tls(const Applied& applied, Findings& findings) {
   struct Known {
     const UpstreamTls* tls;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
@@ -227,11 +240,11 @@ void check_upstream_tls(const Applied& applied, Findings& findings) {
         findings.error(place(applied.places, path + ".url"), path + ".url",
                        {.message = "keys of TLS for an upstream without TLS", .expected = "\"https://...\""});
       }
-      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.tls, path});
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.tls, {.rule = i, .upstream = j}});
       if (added || *first->second.tls == upstream.tls) continue;
       findings.error(place(applied.places, path + ".name"), path + ".name",
                      {.message = fmt::format("the upstream {} has other keys of TLS on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.path + ".name")),
+                                             line_of(applied, first->second.place.path() + ".name")),
                       .expected = "the same keys wherever it is named"});
     }
   }
@@ -240,7 +253,7 @@ void check_upstream_tls(const Applied& applied, Findings& findings) {
 void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
   struct Known {
     ProxyAnnouncement version;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
@@ -248,13 +261,15 @@ void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
     for (std::size_t j = 0; j < upstreams.size(); ++j) {
       const UpstreamDraft& upstream = upstreams[j];
       if (upstream.name.empty()) continue;
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}].name", i, j);
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.proxy_protocol, path});
+      const UpstreamPlace here{.rule = i, .upstream = j};
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.proxy_protocol, here});
       if (added || first->second.version == upstream.proxy_protocol) continue;
-      findings.error(place(applied.places, path), path,
-                     {.message = fmt::format("the upstream {} has another \"proxy_protocol\" on {}",
-                                             in_quotes(upstream.name), line_of(applied, first->second.path)),
-                      .expected = "the same wherever it is named"});
+      const std::string path = here.path() + ".name";
+      findings.error(
+          place(applied.places, path), path,
+          {.message = fmt::format("the upstream {} has another \"proxy_protocol\" on {}", in_quotes(upstream.name),
+                                  line_of(applied, first->second.place.path() + ".name")),
+           .expected = "the same wherever it is named"});
     }
   }
 }
@@ -262,7 +277,7 @@ void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
 void check_upstream_zones(const Applied& applied, Findings& findings) {
   struct Known {
     std::string_view zone;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
@@ -270,13 +285,14 @@ void check_upstream_zones(const Applied& applied, Findings& findings) {
     for (std::size_t j = 0; j < upstreams.size(); ++j) {
       const UpstreamDraft& upstream = upstreams[j];
       if (upstream.name.empty()) continue;
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
-      if (upstream.zone.empty() && applied.places.contains(path + ".zone")) continue;  // refused
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.zone, path + ".name"});
+      const UpstreamPlace here{.rule = i, .upstream = j};
+      if (upstream.zone.empty() && applied.places.contains(here.path() + ".zone")) continue;  // refused
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.zone, here});
       if (added || first->second.zone == upstream.zone) continue;
-      findings.error(place(applied.places, path + ".name"), path + ".name",
+      const std::string path = here.path() + ".name";
+      findings.error(place(applied.places, path), path,
                      {.message = fmt::format("the upstream {} has another \"zone\" on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.path)),
+                                             line_of(applied, first->second.place.path() + ".name")),
                       .expected = "the same wherever it is named"});
     }
   }
@@ -285,7 +301,7 @@ void check_upstream_zones(const Applied& applied, Findings& findings) {
 void check_upstream_limits(const Applied& applied, Findings& findings) {
   struct Known {
     std::uint32_t most;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
@@ -293,13 +309,15 @@ void check_upstream_limits(const Applied& applied, Findings& findings) {
     for (std::size_t j = 0; j < upstreams.size(); ++j) {
       const UpstreamDraft& upstream = upstreams[j];
       if (upstream.name.empty()) continue;
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}].name", i, j);
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.max_in_flight, path});
+      const UpstreamPlace here{.rule = i, .upstream = j};
+      const auto [first, added] = known.emplace(upstream.name, Known{upstream.max_in_flight, here});
       if (added || first->second.most == upstream.max_in_flight) continue;
-      findings.error(place(applied.places, path), path,
-                     {.message = fmt::format("the upstream {} has another \"max_in_flight\" on {}",
-                                             in_quotes(upstream.name), line_of(applied, first->second.path)),
-                      .expected = "the same wherever it is named"});
+      const std::string path = here.path() + ".name";
+      findings.error(
+          place(applied.places, path), path,
+          {.message = fmt::format("the upstream {} has another \"max_in_flight\" on {}", in_quotes(upstream.name),
+                                  line_of(applied, first->second.place.path() + ".name")),
+           .expected = "the same wherever it is named"});
     }
   }
 }
@@ -356,7 +374,7 @@ void check_intents(const Applied& applied, Findings& findings) {
 void check_upstream_probes(const Applied& applied, Findings& findings) {
   struct Known {
     const Probe* probe;
-    std::string path;
+    UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
   for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
@@ -364,19 +382,21 @@ void check_upstream_probes(const Applied& applied, Findings& findings) {
     for (std::size_t j = 0; j < upstreams.size(); ++j) {
       const UpstreamDraft& upstream = upstreams[j];
       if (upstream.name.empty()) continue;
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
+      const UpstreamPlace here{.rule = i, .upstream = j};
       const bool only_h2 =
           upstream.url.scheme == Scheme::h2c || (upstream.url.scheme == Scheme::https && !upstream.tls.protocols.h1);
       if (upstream.probe.type == ProbeType::http && only_h2 && !upstream.url.text.empty()) {
+        const std::string path = here.path() + ".probe.type";
         findings.error(
-            place(applied.places, path + ".probe.type"), path + ".probe.type",
+            place(applied.places, path), path,
             {.message = "the probe speaks HTTP/1.1, and this upstream only HTTP/2", .expected = "\"tcp\" or \"off\""});
       }
-      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.probe, path + ".name"});
+      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.probe, here});
       if (added || *first->second.probe == upstream.probe) continue;
-      findings.error(place(applied.places, path + ".name"), path + ".name",
+      const std::string path = here.path() + ".name";
+      findings.error(place(applied.places, path), path,
                      {.message = fmt::format("the upstream {} has another \"probe\" on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.path)),
+                                             line_of(applied, first->second.place.path() + ".name")),
                       .expected = "the same wherever it is named"});
     }
   }

@@ -38,10 +38,12 @@ Node convert(const toml::node& from, std::uint16_t file) {
       break;
     case toml::node_type::array:
       node.kind = Node::Kind::list;
+      node.items.reserve(from.as_array()->size());
       for (const toml::node& item : *from.as_array()) node.items.push_back(convert(item, file));
       break;
     case toml::node_type::table:
       node.kind = Node::Kind::table;
+      node.members.reserve(from.as_table()->size());
       for (const auto& [key, value] : *from.as_table()) {
         node.members.push_back({std::string(key.str()), position(key.source().begin, file), convert(value, file)});
       }

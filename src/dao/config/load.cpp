@@ -70,6 +70,10 @@ Config assemble(Draft draft, const Places& places, std::string_view name) {
   number_listeners(config.server);
   settle_admin(config, places.contains("admin.bind"));
   std::unordered_map<std::string, std::size_t> indexes;
+  std::size_t most = 0;
+  for (const RuleDraft& rule : draft.rules) most += rule.upstreams.size();
+  config.rules.reserve(draft.rules.size());
+  config.upstreams.reserve(most);
   for (RuleDraft& rule : draft.rules) {
     complete_filters(rule);
     for (UpstreamDraft& upstream : rule.upstreams) {

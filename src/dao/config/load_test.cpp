@@ -413,6 +413,12 @@ std::vector<BadConfig> bad_configs() {
       {"ProxyProtocolTwice",
        "[[routes.rule]]\nname = \"r\"\n" + up + "[[routes.rule]]\nname = \"s\"\n" + up + "proxy_protocol = \"v2\"\n",
        {{9, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"proxy_protocol\" on line 4"}}},
+      {"MaxInFlightTooLarge",
+       "[[routes.rule]]\nname = \"r\"\n" + up + "max_in_flight = 1000001\n",
+       {{6, 17, "routes.rule[0].upstreams[0].max_in_flight", "1000001 is out of range"}}},
+      {"MaxInFlightTwice",
+       "[[routes.rule]]\nname = \"r\"\n" + up + "max_in_flight = 8\n[[routes.rule]]\nname = \"s\"\n" + up,
+       {{10, 8, "routes.rule[1].upstreams[0].name", "the upstream \"u\" has another \"max_in_flight\" on line 4"}}},
       // Presence
       {"ProbeType",
        url("http://h\"\n[routes.rule.upstreams.probe]\ntype = \"udp"),
@@ -756,6 +762,21 @@ TEST(Load, WhatUpstreamsAreToldOfClients) {
   ASSERT_TRUE(loaded);
   EXPECT_EQ(loaded->config.upstreams[0].proxy_protocol, ProxyAnnouncement::v1);
   EXPECT_EQ(load_text(url("http://h"), "x")->config.upstreams[0].proxy_protocol, ProxyAnnouncement::off);
+}
+
+TEST(Load, LimitsOfUpstreamsAndTheQueueOfARule) {
+  const auto loaded = load_text("[proxy]\nqueue_max = 7\n" + url("http://h\"\nmax_in_flight = 8 #") +
+                                    "\n[routes.rule.proxy]\nqueue_timeout_ms = 20\n",
+                                "x");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->config.upstreams[0].max_in_flight, 8U);
+  EXPECT_EQ(loaded->config.rules[0].proxy.queue_max, 7U);
+  EXPECT_EQ(loaded->config.rules[0].proxy.queue_timeout, std::chrono::milliseconds(20));
+  const auto without = load_text(url("http://h"), "x");
+  ASSERT_TRUE(without);
+  EXPECT_EQ(without->config.upstreams[0].max_in_flight, 0U);
+  EXPECT_EQ(without->config.rules[0].proxy.queue_max, 1024U);
+  EXPECT_EQ(without->config.rules[0].proxy.queue_timeout, std::chrono::seconds(5));
 }
 
 TEST(Load, PoliciesOfTheFileAndThoseOfDao) {

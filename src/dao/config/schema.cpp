@@ -577,7 +577,8 @@ Table rule_table() {
       "hash_key", R"("client", "header:NAME" or "cookie:NAME")",
       "What `policy = \"consistent-hash\"` keeps together: requests from one address, with one value of a header, or "
       "of "
-      "a cookie. Requests without it go anywhere. The address is that of the connection, or of the PROXY protocol.");
+      "a cookie. Requests without it go anywhere. The address is that of the connection, or of the PROXY protocol, or, "
+      "behind `trusted_proxies`, the one that `X-Forwarded-For` tells.");
   hash_key.fallback = std::string_view("client");
   hash_key.pattern = "^(client|header:.+|cookie:.+)$";
   hash_key.example = "\"cookie:session\"";

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <optional>
 
 #include "dao/http/h1/syntax.h"
 
@@ -14,8 +13,9 @@ namespace {
 
 constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-// "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:80"
-std::optional<ClientAddress> parse(std::string_view text) {
+}  // namespace
+
+std::optional<ClientAddress> parse_client_address(std::string_view text) {
   if (text.starts_with('[')) {
     const std::size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
@@ -42,8 +42,6 @@ std::optional<ClientAddress> parse(std::string_view text) {
   return address;
 }
 
-}  // namespace
-
 ClientAddress client_address(const net::Peer& peer, const http::RequestHead& request,
                              const config::AddressSet& trusted) {
   ClientAddress client;
@@ -59,7 +57,7 @@ ClientAddress client_address(const net::Peer& peer, const http::RequestHead& req
       const std::string_view element = http::h1::trim(comma == std::string_view::npos ? list : list.substr(comma + 1));
       list = comma == std::string_view::npos ? std::string_view{} : list.substr(0, comma);
       if (element.empty()) continue;
-      const std::optional<ClientAddress> told = parse(element);
+      const std::optional<ClientAddress> told = parse_client_address(element);
       if (!told) return client;  // whoever told that is the last one that is known
       client = *told;
       if (!trusted.contain(client.span())) return client;

@@ -14,6 +14,7 @@
 #include "dao/flow/field_edits.h"
 #include "dao/flow/path_rewrite.h"
 #include "dao/flow/redirect.h"
+#include "dao/flow/shared.h"
 #include "dao/flow/sticky.h"
 #include "dao/flow/traffic_split.h"
 #include "dao/flow/url_text.h"
@@ -197,6 +198,39 @@ TEST(ClientScheme, IsThatOfTheConnectionUnlessATrustedProxySaysMore) {
   EXPECT_EQ(client_scheme("http", false, asked.request), "http");
   EXPECT_EQ(client_scheme("http", true, asked.request), "https");
   EXPECT_EQ(client_scheme("http", true, Asked("/", "a.test", {"X-Forwarded-Proto: gopher"}).request), "http");
+}
+
+// --- what goes on over configurations ---
+
+TEST(Shared, ARateLimitWhoseSettingsAreTheSameGoesOn) {
+  const auto limited = [](const std::string& limit, const std::string& name = "r") {
+    auto loaded = config::load_text(
+        "[[routes.rule]]\nname = \"" + name + "\"\n[routes.rule.filters.rate_limit]\n" + limit + "\n" + kUpstreams,
+        "test.toml");
+    EXPECT_TRUE(loaded) << loaded.error().front().message;
+    return std::move(loaded->config);
+  };
+  const config::Config config = limited("rps = 10");
+  const auto first = Shared::make(config, 1).value();
+  ASSERT_NE(first->rate_limiters.at(0), nullptr);
+  const auto same = Shared::make(config, 2, first.get()).value();
+  EXPECT_EQ(same->rate_limiters.at(0), first->rate_limiters[0]);
+  // It goes on with the rule of the name, wherever that stands now.
+  config::Config moved = limited("rps = 10", "other");
+  moved.rules.push_back(config.rules.front());
+  const auto of_two = Shared::make(moved, 3, first.get()).value();
+  EXPECT_EQ(of_two->rate_limiters.at(1), first->rate_limiters[0]);
+  EXPECT_NE(of_two->rate_limiters.at(0), first->rate_limiters[0]);
+  for (const char* other :
+       {"rps = 11", "rpm = 600", "rps = 10\nburst = 2", "rps = 10\nkey = \"client\"", "rps = 10\nheaders = false"}) {
+    EXPECT_NE(Shared::make(limited(other), 4, first.get()).value()->rate_limiters.at(0), first->rate_limiters[0])
+        << other;
+  }
+  config::Config other_clients = limited("rps = 10");
+  other_clients.server.ipv6_client_prefix = 56;
+  EXPECT_NE(Shared::make(other_clients, 5, first.get()).value()->rate_limiters.at(0), first->rate_limiters[0]);
+  const auto without = Shared::make(load(kUpstreams), 6, first.get()).value();
+  EXPECT_EQ(without->rate_limiters.at(0), nullptr);
 }
 
 // --- allow, deny ---

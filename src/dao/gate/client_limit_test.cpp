@@ -43,6 +43,24 @@ TEST(ClientLimit, ANetworkOfIpv6IsOneClient) {
   EXPECT_FALSE(whole.enter(client("2001:db8::2")));
 }
 
+TEST(ClientLimit, GoesOnOverConfigurationsWithWhatItHasCounted) {
+  EXPECT_EQ(client_limit(0, 64, nullptr), nullptr);
+  const auto first = client_limit(1, 64, nullptr);
+  EXPECT_TRUE(first->enter(client("192.0.2.1")));
+  const auto second = client_limit(2, 64, first);
+  EXPECT_EQ(second, first);
+  EXPECT_TRUE(second->enter(client("192.0.2.1")));
+  EXPECT_FALSE(second->enter(client("192.0.2.1")));
+  EXPECT_EQ(client_limit(1, 64, second), first);
+  first->leave(client("192.0.2.1"));
+  EXPECT_FALSE(first->enter(client("192.0.2.1"))) << "there is still one";
+  // Another prefix makes clients of others.
+  const auto third = client_limit(1, 56, first);
+  EXPECT_NE(third, first);
+  EXPECT_TRUE(third->enter(client("192.0.2.1")));
+  EXPECT_EQ(client_limit(0, 56, third), nullptr);
+}
+
 TEST(ClientLimit, HoldsNothingForThoseThatAreGone) {
   ClientLimit limit(1, 64, 1);
   for (int i = 0; i < 1000; ++i) {

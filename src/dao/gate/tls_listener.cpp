@@ -51,9 +51,12 @@ bool TlsListener::follow_files() {
   std::string now = look_at_files();
   const bool settled = now == seen_;
   seen_ = std::move(now);
+  if (!settled) failures_ = 0;
   if (!settled || seen_ == read_) return false;
-  read_ = seen_;
   auto server = TlsServer::make(listener_, tickets_);
+  if (!server && ++failures_ < kFailuresToBelieve) return false;
+  failures_ = 0;
+  read_ = seen_;
   if (!server) {
     log::error("cannot use the changed certificate files; the old ones stay in use",
                {{"listener", listener_.name}, {"reason", server.error()}});

@@ -35,11 +35,12 @@ class TlsListener {
 
   // Looks at the files. If one has changed, and all are as they were at the last look, they are read again: a
   // certificate and its key are two files, and whoever replaces them is between the two for a moment. If they are no
-  // good, what there is stays, and the log says so. True: they were read.
+  // good, and still are after some more looks, what there is stays, and the log says so. True: they were read.
   bool follow_files();
 
  private:
   TlsListener(const config::Listener& listener, std::shared_ptr<TicketKeys> tickets);
+  static constexpr int kFailuresToBelieve = 10;
   // What tells one state of the files from another.
   [[nodiscard]] std::string look_at_files() const;
 
@@ -49,6 +50,7 @@ class TlsListener {
   std::shared_ptr<const TlsServer> server_;
   std::string read_;  // the state of the files that was read
   std::string seen_;  // at the last look
+  int failures_ = 0;  // to read that state
 };
 
 // The thread that follows the files, ten times a second unless looking takes long.

@@ -100,6 +100,58 @@ TEST_F(TlsServerTest, WhatCannotBeUsedIsNamed) {
   EXPECT_NE(refused().find(key), std::string::npos);
 }
 
+// A handshake in memory: whether it resumed `session`, and the session of the client afterwards.
+std::pair<bool, net::SslSessionPtr> shake_hands(const TlsListener& listener, SSL_SESSION* session) {
+  const net::SslContextPtr context = net::make_tls_context(false);
+  SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);  // its tickets come before the end of the handshake
+  const std::shared_ptr<const TlsServer> server_side = listener.server();
+  const net::SslPtr client(SSL_new(context.get()));
+  const net::SslPtr server(SSL_new(server_side->context()));
+  BIO* of_client = nullptr;
+  BIO* of_server = nullptr;
+  EXPECT_EQ(BIO_new_bio_pair(&of_client, 0, &of_server, 0), 1);
+  SSL_set_bio(client.get(), of_client, of_client);
+  SSL_set_bio(server.get(), of_server, of_server);
+  SSL_set_connect_state(client.get());
+  SSL_set_accept_state(server.get());
+  SSL_set_tlsext_host_name(client.get(), "a.test");
+  if (session != nullptr) SSL_set_session(client.get(), session);
+  for (int turn = 0; turn < 10; ++turn) {
+    SSL_do_handshake(client.get());
+    SSL_do_handshake(server.get());
+  }
+  EXPECT_EQ(SSL_is_init_finished(client.get()), 1);
+  // A session whose connection ends without a goodbye is not resumed.
+  SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  return {SSL_session_reused(client.get()) == 1, net::SslSessionPtr(SSL_get1_session(client.get()))};
+}
+
+TEST_F(TlsServerTest, SessionsAreResumedOverConfigurations) {
+  add("DNS:a.test");
+  const auto first = TlsListener::make(listener);
+  ASSERT_TRUE(first) << first.error();
+  EXPECT_TRUE((*first)->is_for(listener));
+  const auto [resumed, session] = shake_hands(**first, nullptr);
+  EXPECT_FALSE(resumed);
+  EXPECT_TRUE(shake_hands(**first, session.get()).first);
+
+  listener.tls.certificates.clear();
+  add("DNS:a.test");
+  listener.protocols.h2 = true;
+  EXPECT_FALSE((*first)->is_for(listener));
+  const auto second = TlsListener::make(listener, first->get());
+  ASSERT_TRUE(second) << second.error();
+  EXPECT_TRUE(shake_hands(**second, session.get()).first);
+  const auto stranger = TlsListener::make(listener);
+  ASSERT_TRUE(stranger) << stranger.error();
+  EXPECT_FALSE(shake_hands(**stranger, session.get()).first);
+
+  listener.tls.session_timeout = std::chrono::seconds(5);
+  const auto shorter = TlsListener::make(listener, second->get());
+  ASSERT_TRUE(shorter) << shorter.error();
+  EXPECT_FALSE(shake_hands(**shorter, session.get()).first) << "other lifetimes, other keys";
+}
+
 TEST_F(TlsServerTest, ChangedFilesAreReadAgainAndBadOnesAreNot) {
   add("DNS:a.test");
   auto made = TlsListener::make(listener);

@@ -18,8 +18,8 @@ constexpr double kTail = 0.1;
 // With fewer parts of the clients than this, in effect, each is compared with itself too. Blocks with one side alone
 // count for that.
 constexpr double kFewCells = 160;
-// In blocks: what one client does now may have to do with what it did this long ago.
-constexpr std::uint64_t kBatch = 10;
+// In lengths of a block: what one client does now may have to do with what it did this long ago.
+constexpr int kBatch = 10;
 
 constexpr std::size_t index(Side side) {
   return static_cast<std::size_t>(side);
@@ -46,6 +46,7 @@ Comparison::Comparison(Margins margins, Nanoseconds block, Instant now)
     : margins_(margins),
       block_(block),
       block_began_(now),
+      batch_began_(now),
       cells_(kCells),
       block_cells_(kCells),
       ranks_(sense::kLogBuckets) {
@@ -77,6 +78,11 @@ bool Comparison::step(Instant now) {
   block_began_ = now;
   if (samples_.empty()) return false;
   end_block();
+  if (now - batch_began_ >= block_ * kBatch) {
+    batch_began_ = now;
+    end_batches();
+  }
+  weigh_evidence();
   samples_.clear();
   in_block_ = {};
   return true;
@@ -87,9 +93,6 @@ void Comparison::end_block() {
   add_durations();
   take_block_into_cells();
   take_first_votes();
-  ++blocks_;
-  end_batches();
-  weigh_evidence();
 }
 
 Comparison::Weights Comparison::weights_of(double old_count, double new_count) {
@@ -184,7 +187,6 @@ void Comparison::take_block_into_cells() {
 }
 
 void Comparison::end_batches() {
-  if (blocks_ % kBatch != 0) return;
   for (Cell& cell : cells_) {
     for (Cell::Half& half : cell.halves) {
       for (std::size_t metric = 0; metric < kMetrics; ++metric) {

@@ -126,6 +126,7 @@ class Comparison {
   const Margins margins_;
   const Nanoseconds block_;
   Instant block_began_;
+  Instant batch_began_;
   std::vector<SideSample> samples_;  // of the open block
   std::array<std::size_t, kSides> in_block_{};
 
@@ -137,7 +138,6 @@ class Comparison {
   std::vector<std::uint32_t> ranks_;                       // of the block: counts by bucket
   std::array<std::uint16_t, sense::kLogBuckets> shifted_;  // the bucket of a new duration less the margin
   std::array<Total, kMetrics> totals_;
-  std::uint64_t blocks_ = 0;
   // The likelihood that so many first requests fail if kVotes of all do, to that of what fails on the old side; logs.
   static constexpr std::array kVotes = {0.15, 0.4, 0.9};
   std::array<double, kVotes.size()> votes_{};

@@ -47,6 +47,7 @@ void Mind::begin(Instant now) {
 void Mind::reconfigure(std::vector<std::shared_ptr<const config::Config>> configs, Instant now) {
   configs_ = std::move(configs);
   fold_.reconfigure(members_of(configs_));
+  views_ = std::make_shared<ViewPool>();  // the old ones show upstreams that are no more
   if (begun_) watch_upstreams(now);
 }
 
@@ -58,6 +59,9 @@ void Mind::watch_upstreams(Instant now) {
     }
   }
   watched_.resize(wanted.size());
+  rests_.assign(wanted.size(), 0);
+  probe_at_.resize(wanted.size(), kNever);
+  changed_.resize(wanted.size());
   const config::Presence& settings = configs_.front()->liminal.presence;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (!wanted[i]) {
@@ -74,16 +78,25 @@ void Mind::watch_upstreams(Instant now) {
                                                       .presence = std::move(presence),
                                                       .outcomes_before = begun_ ? outcomes_of(i) : Outcomes{}});
     }
+    note(i, now);
   }
+}
+
+void Mind::note(std::size_t upstream, Instant now) {
+  rests_[upstream] = 0;
+  probe_at_[upstream] = watched_[upstream] ? watched_[upstream]->presence.next_probe() : kNever;
+  changed_[upstream] = now;
 }
 
 sense::ViewPtr Mind::step(Instant now) {
   begin(now);
-  auto view = std::make_shared<sense::View>();
+  std::shared_ptr<sense::View> view = views_->take();
+  const bool filled_before = view->upstreams.size() == watched_.size();
+  const Instant since = filled_before ? view->folded_at : Instant::min();
   view->number = ++steps_;
   fold_.step(now, *view);
   step_presence(now);
-  show_presence(*view);
+  show_presence(*view, since);
   return view;
 }
 
@@ -96,25 +109,41 @@ Mind::Outcomes Mind::outcomes_of(std::size_t upstream) const {
   return outcomes;
 }
 
+// Those of which something may have been heard, those to which time matters, and some others in turn.
 void Mind::step_presence(Instant now) {
+  constexpr std::size_t kInTurn = 500;  // so that 50 000 upstreams all have their turn within ten seconds
+  for (const std::uint32_t upstream : fold_.heard_of()) rests_[upstream] = 0;
   for (std::size_t i = 0; i < watched_.size(); ++i) {
-    if (!watched_[i]) continue;
-    Watched& watched = *watched_[i];
-    const Outcomes outcomes = outcomes_of(i);
-    Heard heard;
-    for (std::size_t kind = 0; kind < sense::kOutcomes; ++kind) {
-      heard.outcomes[kind] = outcomes[kind] - watched.outcomes_before[kind];
+    const bool turn = i - next_to_look_at_ < kInTurn;
+    if (rests_[i] != 0 && !turn && senses_.in_flight.count(i) == 0 && senses_.admission.failures_in_a_row(i) == 0 &&
+        senses_.admission.gate(i) == sense::Gate::open) {
+      continue;
     }
-    watched.outcomes_before = outcomes;
-    // After the counts: what comes between is in those of the next step.
-    heard.failures_in_a_row = senses_.admission.failures_in_a_row(i);
-    heard.gate = senses_.admission.gate(i);
-    heard.tokens = senses_.admission.tokens(i);
-    const sense::Presence before = watched.presence.presence();
-    watched.presence.step(heard, now);
-    apply(i);
-    tell(i, before);
+    if (watched_[i]) step_presence(i, now);
   }
+  next_to_look_at_ += kInTurn;
+  if (next_to_look_at_ >= watched_.size()) next_to_look_at_ = 0;
+}
+
+void Mind::step_presence(std::size_t upstream, Instant now) {
+  Watched& watched = *watched_[upstream];
+  const Outcomes outcomes = outcomes_of(upstream);
+  Heard heard;
+  for (std::size_t kind = 0; kind < sense::kOutcomes; ++kind) {
+    heard.outcomes[kind] = outcomes[kind] - watched.outcomes_before[kind];
+  }
+  watched.outcomes_before = outcomes;
+  // After the counts: what comes between is in those of the next step.
+  heard.failures_in_a_row = senses_.admission.failures_in_a_row(upstream);
+  heard.gate = senses_.admission.gate(upstream);
+  heard.tokens = senses_.admission.tokens(upstream);
+  const sense::Presence before = watched.presence.presence();
+  watched.presence.step(heard, now);
+  apply(upstream);
+  tell(upstream, before);
+  note(upstream, now);
+  const bool calm = heard.failures_in_a_row == 0 && heard.gate == sense::Gate::open;
+  rests_[upstream] = calm && watched.presence.rests() ? 1 : 0;
 }
 
 void Mind::apply(std::size_t upstream) {
@@ -147,9 +176,10 @@ std::vector<DueProbe> Mind::take_due_probes(Instant now, std::size_t most) {
   const std::size_t count = watched_.size();
   for (std::size_t i = 0; i < count && due.size() < most; ++i) {
     const std::size_t upstream = (next_to_probe_ + i) % count;
-    if (!watched_[upstream] || !watched_[upstream]->presence.probe_due(now)) continue;
+    if (now < probe_at_[upstream]) continue;
     Watched& watched = *watched_[upstream];
     watched.presence.begin_probe();
+    probe_at_[upstream] = kNever;
     due.push_back({.upstream = static_cast<std::uint32_t>(upstream),
                    .whose = watched.whose,
                    .settings = watched.settings,
@@ -166,6 +196,7 @@ void Mind::probed(const DueProbe& probe, ProbeOutcome outcome, Instant now) {
   watched->presence.probed(outcome, now);
   apply(probe.upstream);
   tell(probe.upstream, before);
+  note(probe.upstream, now);
 }
 
 void Mind::restore_presence(std::uint32_t upstream, const PresenceDetector::State& state, Nanoseconds age,
@@ -173,11 +204,14 @@ void Mind::restore_presence(std::uint32_t upstream, const PresenceDetector::Stat
   begin(now);
   watched_[upstream]->presence.restore(state, age, now);
   apply(upstream);
+  note(upstream, now);
 }
 
-void Mind::show_presence(sense::View& view) const {
+void Mind::show_presence(sense::View& view, Instant since) const {
+  bool any_shut = false;
   for (std::size_t i = 0; i < watched_.size(); ++i) {
-    if (!watched_[i]) continue;
+    any_shut = any_shut || !senses_.admission.admits(i);
+    if (changed_[i] < since || !watched_[i]) continue;
     sense::UpstreamView& upstream = view.upstreams[i];
     const PresenceDetector& presence = watched_[i]->presence;
     upstream.presence = presence.presence();
@@ -190,6 +224,7 @@ void Mind::show_presence(sense::View& view) const {
   const config::Config& config = *configs_.front();
   for (const config::Rule& rule : config.rules) {
     view.routes[rule.number].fails_open =
+        (any_shut || rule.upstreams.empty()) &&
         std::ranges::none_of(rule.upstreams, [this, &config](const config::RuleUpstream& upstream) {
           return senses_.admission.admits(config.upstreams[upstream.index].number);
         });

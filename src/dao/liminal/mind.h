@@ -12,6 +12,7 @@
 #include "dao/base/random.h"
 #include "dao/config/config.h"
 #include "dao/liminal/presence.h"
+#include "dao/liminal/view_pool.h"
 #include "dao/sense/admission.h"
 #include "dao/sense/fold.h"
 #include "dao/sense/in_flight.h"
@@ -84,9 +85,13 @@ class Mind {
   void watch_upstreams(Instant now);
   [[nodiscard]] Outcomes outcomes_of(std::size_t upstream) const;
   void step_presence(Instant now);
+  void step_presence(std::size_t upstream, Instant now);
+  // After each change of what is known of it.
+  void note(std::size_t upstream, Instant now);
   void apply(std::size_t upstream);
   void tell(std::size_t upstream, sense::Presence before);
-  void show_presence(sense::View& view) const;
+  // What has changed since the view was filled before.
+  void show_presence(sense::View& view, Instant since) const;
 
   std::vector<std::shared_ptr<const config::Config>> configs_;  // never empty
   Senses senses_;
@@ -95,6 +100,12 @@ class Mind {
   bool begun_ = false;
   std::vector<std::unique_ptr<Watched>> watched_;  // by the upstreams' numbers; null: nobody has that one
   std::uint64_t watches_ = 0;                      // begun since the start
+  // By the upstreams' numbers, side by side, for they are looked at in every step.
+  std::vector<std::uint8_t> rests_;  // there is no need to look at it until something is heard
+  std::vector<Instant> probe_at_;
+  std::vector<Instant> changed_;  // what the View shows of its presence
+  std::size_t next_to_look_at_ = 0;
+  std::shared_ptr<ViewPool> views_ = std::make_shared<ViewPool>();
   Random seeds_{0};
   std::size_t next_to_probe_ = 0;
 };

@@ -142,6 +142,143 @@ TEST_F(MindTest, PresenceOutlivesTheMind) {
   EXPECT_EQ(view->upstreams[1].presence, Presence::absent);
 }
 
+// The presence of who stays, over a configuration in which others come and go; and what a number remembers of nobody.
+class MindReconfigureTest : public MindTest {
+ protected:
+  // A configuration with these upstreams, by name and number. Its rule has the number 0.
+  std::shared_ptr<const config::Config> with(const std::vector<std::pair<std::string, std::uint32_t>>& upstreams,
+                                             const std::string& more = "") {
+    std::string toml = more + "[[routes.rule]]\nname = \"r\"\n";
+    for (const auto& [name, number] : upstreams) {
+      toml += "[[routes.rule.upstreams]]\nname = \"" + name + "\"\nurl = \"http://192.0.2.1:80\"\n";
+    }
+    auto loaded = config::load_text(toml, "x");
+    EXPECT_TRUE(loaded) << loaded.error().front().message;
+    auto made = std::make_shared<config::Config>(std::move(loaded->config));
+    for (std::size_t i = 0; i < upstreams.size(); ++i) made->upstreams[i].number = upstreams[i].second;
+    return made;
+  }
+  void grow(std::size_t upstreams) {
+    one->grow(1, upstreams);
+    two->grow(1, upstreams);
+    in_flight->grow(upstreams);
+    admission->grow(upstreams);
+  }
+  // As everybody who has let go of a number does it.
+  void forget(std::uint32_t upstream) {
+    one->forget_upstream(upstream);
+    two->forget_upstream(upstream);
+    admission->forget(upstream);
+  }
+};
+
+TEST_F(MindReconfigureTest, WhoStaysIsAsPresentAsBefore) {
+  start(2);
+  report(*one, 0, Outcome::success);
+  report(*one, 1, Outcome::refused);
+  const sense::ViewPtr before = step();
+  ASSERT_EQ(before->upstreams[1].presence, Presence::absent);
+  const Instant since = before->upstreams[1].presence_since;
+  grow(3);
+  mind->reconfigure({with({{"new", 2}, {"u1", 1}, {"u0", 0}})}, now);
+  EXPECT_EQ(admission->gate(1), Gate::closed);
+  const sense::ViewPtr view = step();
+  ASSERT_EQ(view->upstreams.size(), 3U);
+  EXPECT_EQ(view->upstreams[0].presence, Presence::present);
+  EXPECT_STREQ(view->upstreams[0].figures.history.data(), before->upstreams[0].figures.history.data());
+  EXPECT_EQ(view->upstreams[1].presence, Presence::absent);
+  EXPECT_EQ(view->upstreams[1].presence_since, since);
+  EXPECT_EQ(view->upstreams[1].figures.entered[static_cast<std::size_t>(Presence::absent)], 1U) << "once";
+  EXPECT_EQ(view->upstreams[2].presence, Presence::unknown);
+  EXPECT_NE(view->upstreams[2].admitted_since, Instant{}) << "it joined: its slow start begins";
+  EXPECT_EQ(view->upstreams[0].admitted_since, Instant{});
+}
+
+TEST_F(MindReconfigureTest, ANumberOfAnotherBeginsWithNothing) {
+  start(2);
+  for (int i = 0; i < 3; ++i) report(*two, 1, Outcome::refused);
+  ASSERT_EQ(step()->upstreams[1].presence, Presence::absent);
+  mind->reconfigure({with({{"u0", 0}})}, now);
+  EXPECT_EQ(step()->upstreams[1].presence, Presence::unknown) << "nobody";
+  forget(1);
+  mind->reconfigure({with({{"u0", 0}, {"another", 1}})}, now);
+  const sense::ViewPtr view = step();
+  EXPECT_EQ(view->upstreams[1].presence, Presence::unknown);
+  EXPECT_EQ(view->upstreams[1].figures.entered[static_cast<std::size_t>(Presence::absent)], 0U);
+  EXPECT_STREQ(view->upstreams[1].figures.history.data(), "");
+  EXPECT_TRUE(admission->admits(1));
+  report(*one, 1, Outcome::success);
+  EXPECT_EQ(step()->upstreams[1].presence, Presence::present);
+}
+
+TEST_F(MindReconfigureTest, ALateProbeOfTheFormerOwnerChangesNothing) {
+  start(2);
+  report(*one, 1, Outcome::refused);
+  step();
+  const std::vector<DueProbe> due = mind->take_due_probes(now, 10);
+  ASSERT_EQ(due.size(), 1U);
+  mind->reconfigure({with({{"u0", 0}})}, now);
+  mind->probed(due.front(), ProbeOutcome::refused, now);  // nobody
+  forget(1);
+  mind->reconfigure({with({{"u0", 0}, {"another", 1}})}, now);
+  for (int i = 0; i < 10; ++i) mind->probed(due.front(), ProbeOutcome::refused, now);
+  const sense::ViewPtr view = step();
+  EXPECT_EQ(view->upstreams[1].presence, Presence::unknown);
+  EXPECT_EQ(view->upstreams[1].figures.probes_failed, 0U);
+  EXPECT_TRUE(admission->admits(1));
+}
+
+TEST_F(MindReconfigureTest, AProbeOfWhoStaysCountsAlthoughItBeganBefore) {
+  start(2);
+  report(*one, 1, Outcome::refused);
+  step();
+  const std::vector<DueProbe> due = mind->take_due_probes(now, 10);
+  ASSERT_EQ(due.size(), 1U);
+  mind->reconfigure({with({{"u1", 1}})}, now);
+  mind->probed(due.front(), ProbeOutcome::good, now);
+  EXPECT_EQ(admission->gate(1), Gate::trial);
+}
+
+TEST_F(MindReconfigureTest, BeforeTheFirstStepItIsJustTheConfiguration) {
+  start(1);
+  grow(2);
+  mind->reconfigure({with({{"u0", 0}, {"new", 1}})}, now);
+  report(*one, 1, Outcome::success);
+  const sense::ViewPtr view = step();
+  EXPECT_EQ(view->upstreams[1].presence, Presence::present);
+  EXPECT_EQ(view->upstreams[1].admitted_since, Instant{}) << "it did not join: it was there from the start";
+}
+
+TEST_F(MindReconfigureTest, PresenceThatIsSwitchedOffLetsEverybodyIn) {
+  start(1);
+  report(*one, 0, Outcome::refused);
+  step();
+  ASSERT_FALSE(admission->admits(0));
+  const std::string off = "[liminal.presence]\nenabled = false\n";
+  mind->reconfigure({with({{"u0", 0}}, off)}, now);
+  EXPECT_TRUE(admission->admits(0));
+  EXPECT_TRUE(mind->take_due_probes(now, 10).empty());
+  mind->reconfigure({with({{"u0", 0}})}, now);
+  step();
+  EXPECT_TRUE(admission->admits(0)) << "what was heard before does not count any more";
+  report(*one, 0, Outcome::refused);
+  EXPECT_EQ(step()->upstreams[0].presence, Presence::absent);
+}
+
+TEST_F(MindReconfigureTest, TheNewSettingsCountFromNowOn) {
+  start(1, "[liminal.presence]\nfailures = 100\n");
+  for (int i = 0; i < 2; ++i) report(*one, 0, Outcome::timeout);
+  EXPECT_NE(step()->upstreams[0].presence, Presence::absent);
+  const std::string probed = "[liminal.presence]\nfailures = 100\n";
+  auto config = std::make_shared<config::Config>(*with({{"u0", 0}}, probed));
+  config->upstreams[0].probe.type = config::ProbeType::tcp;
+  mind->reconfigure({config}, now);
+  const std::vector<DueProbe> due = mind->take_due_probes(now, 10);
+  ASSERT_EQ(due.size(), 1U) << "a probe that was configured begins at once";
+  EXPECT_EQ(due.front().type, config::ProbeType::tcp);
+  EXPECT_EQ(due.front().settings->name, "u0");
+}
+
 TEST_F(MindTest, WhoeverIsOffIsLeftAlone) {
   start(1, "[liminal.presence]\nenabled = false\n");
   for (int i = 0; i < 100; ++i) {

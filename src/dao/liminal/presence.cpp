@@ -223,7 +223,7 @@ void PresenceDetector::watch_trial(const Heard& heard, Instant now) {
                                  heard.of(Outcome::transport) + heard.of(Outcome::refused);
   const bool goes_on = fair_ && heard.gate == Gate::trial && heard.tokens > 0;
   if (failures > 0 && !goes_on) {
-    trial_failed(now);
+    trial_failed(failures == heard.of(Outcome::server_error), now);
   } else if (taken_ > 0 && heard.of(Outcome::cancelled) > 0) {
     // Nothing was learned: once more.
     begin_trial(now);
@@ -234,15 +234,15 @@ void PresenceDetector::watch_trial(const Heard& heard, Instant now) {
   }
 }
 
-void PresenceDetector::trial_failed(Instant now) {
+// `answers`: with 5xx, but it does.
+void PresenceDetector::trial_failed(bool answers, Instant now) {
   ++figures_.trials_failed;
   if (taken_ == 0) ++figures_.trials;
   granted_ = 0;
   mode_ = presence_ == Presence::liminal ? Mode::suspect : Mode::shut;
-  const bool five_hundreds = all_bad();
   if (presence_ == Presence::unknown) {
     enter(Presence::absent, "the trial failed", now);
-  } else if (presence_ == Presence::liminal && !five_hundreds && now - last_success_ >= kNoLuck) {
+  } else if (presence_ == Presence::liminal && !answers && now - last_success_ >= kNoLuck) {
     mode_ = Mode::shut;
     enter(Presence::absent, "the trial failed", now);
   }

@@ -90,6 +90,13 @@ class PresenceDetector {
 
   [[nodiscard]] bool probe_due(Instant now) const { return !probing_ && now >= next_probe_; }
   void begin_probe() { probing_ = true; }
+  // When probe_due() becomes true; kNever while one is under way.
+  [[nodiscard]] Instant next_probe() const { return probing_ ? kNever : next_probe_; }
+  // Time alone changes nothing but that it is forgotten after minutes: step() may wait until something is heard, for
+  // some seconds.
+  [[nodiscard]] bool rests() const {
+    return mode_ == Mode::open && (presence_ == sense::Presence::present || presence_ == sense::Presence::unknown);
+  }
   // Configured, or the default one for upstreams that are away.
   [[nodiscard]] config::ProbeType probe_type() const {
     return probe_.type == config::ProbeType::off ? config::ProbeType::tcp : probe_.type;
@@ -129,7 +136,7 @@ class PresenceDetector {
   void let_in(sense::Presence presence, std::string_view reason, Instant now);
   void begin_trial(Instant now);
   void watch_trial(const Heard& heard, Instant now);
-  void trial_failed(Instant now);
+  void trial_failed(bool answers, Instant now);
   void suspect(const Heard& heard, Instant now);
   void probe_early(const Heard& heard, Instant now);
   void decide_gate() { gate_changes_ = true; }

@@ -132,6 +132,13 @@ TEST_F(PresenceTest, NoRequestAfterTheThirdFailure) {
 }
 
 // envoy#40697: after the first ejection it took more failures than before.
+// Trials may be over before a second has passed; that all of them failed is no reason to think better of it.
+TEST_F(PresenceTest, IsAbsentHoweverSoonItsTrialsFail) {
+  pass(3s, Outcome::transport, 100);
+  EXPECT_EQ(presence(), Presence::absent);
+  EXPECT_LE(asked, 3 + 3 * 4);
+}
+
 TEST_F(PresenceTest, TheSecondTimeIsLikeTheFirst) {
   for (int turn = 0; turn < 5; ++turn) {
     probe_answer = ProbeOutcome::good;

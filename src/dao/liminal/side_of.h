@@ -46,7 +46,7 @@ inline ClientPoint point_of_address(std::span<const std::uint8_t> address, unsig
     };
     first = kept(first, mask(ipv6_prefix));
     second = kept(second, ipv6_prefix <= 64 ? 0 : mask(ipv6_prefix - 64));
-  } else {
+  } else if (!address.empty()) {
     std::memcpy(&first, address.data(), std::min(address.size(), sizeof first));
   }
   constexpr std::uint64_t kFirst = 0x9e3779b97f4a7c15U;
@@ -58,6 +58,12 @@ inline ClientPoint point_of_address(std::span<const std::uint8_t> address, unsig
 // The value of the header or cookie that `[liminal.metamorphic] key` names. A request without it goes by its address.
 inline ClientPoint point_of_key(std::string_view value, std::uint64_t seed) {
   return static_cast<ClientPoint>(keyed_hash(value, seed) >> 32U);
+}
+
+// The same for a value that is hashed already (align::stable_hash, as for consistent-hash).
+inline ClientPoint point_of_hash(std::uint64_t hash, std::uint64_t seed) {
+  constexpr std::uint64_t kFirst = 0x9e3779b97f4a7c15U;
+  return static_cast<ClientPoint>(mix(mix(hash ^ seed, kFirst), seed ^ kFirst) >> 32U);
 }
 
 // Clients are told apart by what they do in so many parts of equal size.

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "dao/align/stable_hash.h"
+
 namespace dao::liminal {
 namespace {
 
@@ -46,6 +48,9 @@ TEST(SideOf, TheShareOfClientsIsTheProgress) {
   expect_shares(by_v4);
   expect_shares(by_v6);
   expect_shares(by_key);
+  std::vector<ClientPoint> by_hash;
+  for (std::uint32_t i = 0; i < kClients; ++i) by_hash.push_back(point_of_hash(align::stable_hash(v4(i)), 1234));
+  expect_shares(by_hash);
 }
 
 TEST(SideOf, NobodyAtTheBeginningEverybodyAtTheEnd) {

@@ -8,6 +8,7 @@
 #include "dao/liminal/side_of.h"
 #include "dao/sense/log_histogram.h"
 #include "dao/sense/sample_ring.h"
+#include "dao/sense/shard.h"
 
 namespace dao::liminal {
 
@@ -36,17 +37,19 @@ constexpr SideSample from_word(const sense::Sample& word) {
 
 // How a request ended, as far as it matters here.
 struct Ended {
-  std::uint16_t status = 0;      // of the answer, whoever made it; 0: none was sent
-  bool client_left = false;      // before there was an answer: it waited so long, which counts, but is no failure
-  bool matched_rule = true;      // false: DAO's 404, which is what a rule that was lost or mistyped looks like
-  std::uint8_t grpc_status = 0;  // of a gRPC call; 0: OK, or no gRPC
+  std::uint16_t status = 0;                    // of the answer, whoever made it; 0: none was sent
+  bool matched_rule = true;                    // false: DAO's own answer, for want of a rule
+  bool client_left = false;                    // before there was an answer
+  std::uint8_t grpc_status = sense::kNotGrpc;  // as in sense::FinishedRequest
 };
 
-// An answer of 5xx, none at all, no rule, or a gRPC status that stands for a server's failure (UNKNOWN,
-// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS).
+// An answer of 5xx, none at all, a 404 for want of a rule (which is what a rule that was lost or mistyped looks like),
+// or a gRPC call that ended without a status or with one that stands for a server's failure: UNKNOWN,
+// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS. A client that left is no failure; how long it
+// waited counts.
 constexpr bool failed_request(const Ended& ended) {
-  if (ended.client_left && ended.status == 0) return false;
-  if (ended.status == 0 || ended.status >= 500 || !ended.matched_rule) return true;
+  if (ended.status == 0) return !ended.client_left;
+  if (ended.status >= 500 || (ended.status == 404 && !ended.matched_rule)) return true;
   switch (ended.grpc_status) {
     case 2:
     case 4:
@@ -54,6 +57,7 @@ constexpr bool failed_request(const Ended& ended) {
     case 13:
     case 14:
     case 15:
+    case sense::kNoGrpcStatus:
       return true;
     default:
       return false;

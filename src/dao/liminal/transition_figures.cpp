@@ -10,6 +10,9 @@
 namespace dao::liminal {
 namespace {
 
+// With fewer, only what is much worse is found, and late (docs/metamorphic.md).
+constexpr double kFewClients = 20;
+
 double percent(double share) {
   return std::round(share * 10'000) / 100;
 }
@@ -79,9 +82,14 @@ std::string describe_verdict(const TransitionFigures& figures) {
   if (figures.worse) return "worse: " + describe(figures);
   if (of(figures, Side::new_config).requests == 0) return "nothing is known: the new side has had no request";
   if (figures.evidence >= kDoubt) return "in doubt: " + describe(figures);
-  return fmt::format("not worse, as far as {} requests can tell (evidence {} of {} needed)",
-                     of(figures, Side::new_config).requests, rounded(figures.evidence),
-                     rounded(figures.evidence_needed));
+  std::string text =
+      fmt::format("not worse, as far as {} requests can tell (evidence {} of {} needed)",
+                  of(figures, Side::new_config).requests, rounded(figures.evidence), rounded(figures.evidence_needed));
+  if (figures.effective_clients < kFewClients) {
+    text += fmt::format("; the traffic is that of about {:.0f} clients, with which little can be told",
+                        figures.effective_clients);
+  }
+  return text;
 }
 
 void log_transition(const TransitionFigures& figures) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dao/liminal/side_rings.h"
 #include "dao/liminal/transition_world.h"
 
 namespace dao::liminal {
@@ -175,6 +176,18 @@ TEST(Transition, WithoutRollbackItStopsAndWaits) {
   EXPECT_GT(world.transition().view().progress, at);
 }
 
+TEST(Transition, SaysWhenThereAreTooFewClients) {
+  TransitionWorld few({.clients = 5}, {}, 1);
+  TransitionWorld many({}, {}, 1);
+  for (int i = 0; i < 1500; ++i) {
+    few.one_step();
+    many.one_step();
+  }
+  EXPECT_THAT(few.transition().figures(few.now()).verdict, HasSubstr("the traffic is that of about 5 clients"));
+  EXPECT_THAT(many.transition().figures(many.now()).verdict, testing::StartsWith("not worse, as far as "));
+  EXPECT_THAT(many.transition().figures(many.now()).verdict, testing::Not(HasSubstr("little")));
+}
+
 TEST(Transition, RemembersHowItBeganAndTheLastChanges) {
   Transition transition({}, 100s, 1, Instant{}, "ada");
   for (int i = 0; i < 100; ++i) {
@@ -185,6 +198,24 @@ TEST(Transition, RemembersHowItBeganAndTheLastChanges) {
   EXPECT_EQ(figures.changes.size(), 64U);
   EXPECT_EQ(figures.changes.front().reason, "begun by ada");
   EXPECT_EQ(figures.changes.back().reason, "resumed by r99");
+}
+
+TEST(SideRings, BringEverythingToTheTransition) {
+  SideRings rings(2);
+  Transition transition({}, 100s, 1, Instant{}, "a test");
+  for (int i = 0; i < 10; ++i) rings.of(0)->push(to_word({.side = Side::old_config, .cell = 1, .bucket = 900}));
+  for (int i = 0; i < 3; ++i) {
+    rings.of(1)->push(to_word({.side = Side::new_config, .cell = 2, .failed = true, .bucket = 900}));
+  }
+  EXPECT_EQ(rings.read_into(transition), 0U);
+  EXPECT_EQ(rings.read_into(transition), 0U) << "nothing twice";
+  const TransitionFigures figures = transition.figures(Instant{});
+  EXPECT_EQ(figures.sides[0].requests, 10U);
+  EXPECT_EQ(figures.sides[0].failures, 0U);
+  EXPECT_EQ(figures.sides[1].requests, 3U);
+  EXPECT_EQ(figures.sides[1].failures, 3U);
+  for (std::size_t i = 0; i < sense::kSampleSlots + 5; ++i) rings.of(0)->push(to_word({.bucket = 900}));
+  EXPECT_EQ(rings.read_into(transition), 5U);
 }
 
 TEST(SideSample, TravelsAsAWord) {
@@ -211,11 +242,14 @@ TEST(SideSample, WhatCountsAsFailed) {
   EXPECT_FALSE(failed_request({.status = 200}));
   EXPECT_FALSE(failed_request({.status = 404})) << "of a backend: an answer like others";
   EXPECT_TRUE(failed_request({.status = 404, .matched_rule = false})) << "a rule was lost";
+  EXPECT_FALSE(failed_request({.status = 400, .matched_rule = false})) << "refused before any rule was looked for";
   EXPECT_TRUE(failed_request({.status = 502}));
   EXPECT_TRUE(failed_request({.status = 0})) << "no answer";
   EXPECT_FALSE(failed_request({.status = 0, .client_left = true}));
   EXPECT_TRUE(failed_request({.status = 200, .grpc_status = 14})) << "UNAVAILABLE";
   EXPECT_FALSE(failed_request({.status = 200, .grpc_status = 5})) << "NOT_FOUND";
+  EXPECT_FALSE(failed_request({.status = 200, .grpc_status = 0})) << "OK";
+  EXPECT_TRUE(failed_request({.status = 200, .grpc_status = sense::kNoGrpcStatus}));
 }
 
 }  // namespace

@@ -424,6 +424,50 @@ TEST(Resolver, TheHostsFileComesFirst) {
   EXPECT_EQ(server.queries(), 0);
 }
 
+TEST(Resolver, ANameThatNobodyWatchesAnyMoreIsNotLookedUp) {
+  DnsServer server;
+  server.answer(kA, {.addresses = {"10.0.0.1"}, .ttl = 0});
+  Told told;
+  Told other;
+  Resolver resolver(quick(server));
+  const std::uint64_t watch = resolver.watch("gone.test", 80, told.callback());
+  const std::uint64_t again = resolver.watch("gone.test", 81, other.callback());
+  told.wait_for(0);
+  other.wait_for(0);
+  resolver.unwatch(watch);
+  // The other watcher of the name goes on, and is told of changes; who has left is not.
+  server.answer(kA, {.addresses = {"10.0.0.2"}, .ttl = 0});
+  EXPECT_THAT(texts(other.wait_for(1)), ElementsAre("10.0.0.2:81"));
+  EXPECT_EQ(told.count(), 1U);
+  resolver.unwatch(again);
+  // Whatever was asked before the resolver heard of it is answered by the time that another name is.
+  Told fence;
+  resolver.watch("fence.test", 80, fence.callback());
+  fence.wait_for(0);
+  resolver.unwatch(resolver.watch("never.test", 80, told.callback()));
+  server.answer(kA, {.addresses = {"10.0.0.3"}, .ttl = 60});
+  EXPECT_THAT(texts(fence.wait_for(1)), ElementsAre("10.0.0.3:80"));
+  EXPECT_EQ(other.count(), 2U);
+  EXPECT_EQ(told.count(), 1U);
+}
+
+TEST(Resolver, UnwatchCallsOffAPendingLookup) {
+  DnsServer server;
+  server.answer(kA, {.silent = true});
+  server.answer(kAaaa, {.silent = true});
+  Told told;
+  Resolver resolver(quick(server));
+  const std::uint64_t watch = resolver.watch("slow.test", 80, told.callback());
+  server.wait_for_queries(2);
+  resolver.unwatch(watch);
+  server.answer(kA, {.addresses = {"10.0.0.1"}, .ttl = 60});
+  server.answer(kAaaa, {});
+  Told other;
+  resolver.watch("slow.test", 81, other.callback());
+  EXPECT_THAT(texts(other.wait_for(0)), ElementsAre("10.0.0.1:81"));
+  EXPECT_EQ(told.count(), 0U);
+}
+
 TEST(Resolver, StopsWhileAQueryIsPending) {
   DnsServer server;
   server.answer(kA, {.silent = true});

@@ -31,6 +31,18 @@ void read_window(const Window& window, double elapsed, View& into) {
   into.tempo_spikiness = window.spikiness();
 }
 
+// All that a window tells, and nothing of what others decide.
+void show_traffic(const UpstreamView& seen, UpstreamView& into) {
+  into.requests = seen.requests;
+  into.rps = seen.rps;
+  into.error_rate = seen.error_rate;
+  into.p50_ms = seen.p50_ms;
+  into.p95_ms = seen.p95_ms;
+  into.p99_ms = seen.p99_ms;
+  into.mean_ms = seen.mean_ms;
+  into.tempo_spikiness = seen.tempo_spikiness;
+}
+
 }  // namespace
 
 Fold::Fold(std::vector<const Shard*> shards, const std::vector<Members>& routes, const InFlight& in_flight)
@@ -47,6 +59,9 @@ void Fold::reconfigure(const std::vector<Members>& routes) {
   }
   upstreams_.resize(std::max(upstreams_.size(), in_flight_.size()));
   average_in_flight_.resize(upstreams_.size());
+  awake_.resize(upstreams_.size());
+  busy_.resize(upstreams_.size());
+  changed_.assign(upstreams_.size(), second_ < 0 ? Instant::min() : before_);  // in whatever View is filled next
   std::vector<bool> has_route(routes_.size());
   std::vector<bool> has_upstream(upstreams_.size());
   for (Upstream& upstream : upstreams_) upstream.routes.clear();
@@ -71,6 +86,7 @@ void Fold::reconfigure(const std::vector<Members>& routes) {
   for (std::size_t i = 0; i < upstreams_.size(); ++i) {
     Upstream& upstream = upstreams_[i];
     if (!has_upstream[i] && upstream.exists) upstream = {};
+    awake_[i] = upstream.window ? 1 : 0;
     if (!has_upstream[i] || !upstream.exists) average_in_flight_[i] = 0;
     if (has_upstream[i] && !upstream.exists) upstream.before = count_attempts(i);
     upstream.exists = has_upstream[i];
@@ -106,8 +122,13 @@ void Fold::step(Instant now, View& into) {
   count_touched();
   before_ = now;
 
-  into.folded_at = now;
   into.samples_lost = samples_lost_;
+  show_routes(into);
+  show_upstreams(now, into);
+  into.folded_at = now;
+}
+
+void Fold::show_routes(View& into) const {
   into.routes.assign(routes_.size(), {});
   for (std::size_t i = 0; i < routes_.size(); ++i) {
     const Route& route = routes_[i];
@@ -117,13 +138,23 @@ void Fold::step(Instant now, View& into) {
     view.typical_in_flight = route.in_flight.value();
     view.typical_error_rate = route.error_rate.value();
   }
-  into.upstreams.assign(upstreams_.size(), {});
+}
+
+void Fold::show_upstreams(Instant now, View& into) {
+  const bool filled_before = into.upstreams.size() == upstreams_.size();
+  const Instant since = filled_before ? into.folded_at : Instant::min();
+  into.upstreams.resize(upstreams_.size());
   for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    const bool busy = awake_[i] != 0 || average_in_flight_[i] > 0;
+    if (busy || busy_[i] != 0) changed_[i] = now;
+    busy_[i] = busy ? 1 : 0;
+    if (changed_[i] < since) continue;
     const Upstream& upstream = upstreams_[i];
     UpstreamView& view = into.upstreams[i];
-    if (!upstream.window && average_in_flight_[i] <= 0) continue;
-    if (upstream.window) view = upstream.seen;
+    show_traffic(upstream.window ? upstream.seen : UpstreamView{}, view);
     view.in_flight = average_in_flight_[i];
+    view.load_resonance = 0;
+    if (!busy) continue;
     if (const RouteView* route = busiest_route(upstream, into)) {
       view.load_resonance = load_terms(view, *route).load_resonance();
     }
@@ -146,7 +177,11 @@ void Fold::advance_to(std::int64_t second) {
       read_window(*member.window, elapsed_, member.seen);
     }
   };
-  for (Upstream& upstream : upstreams_) move_on(upstream);
+  for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    if (awake_[i] == 0) continue;
+    move_on(upstreams_[i]);
+    awake_[i] = upstreams_[i].window ? 1 : 0;
+  }
   for (Route& route : routes_) move_on(route);
 }
 
@@ -159,9 +194,11 @@ void Fold::read_samples() {
   // Whose they were is not known, so all counters are read.
   samples_lost_ += lost;
   for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    if (count_attempts(i).requests == upstreams_[i].before.requests) continue;
     touch(upstreams_[i], touched_upstreams_, static_cast<std::uint32_t>(i));
   }
   for (std::size_t i = 0; i < routes_.size(); ++i) {
+    if (count_requests(i).requests == routes_[i].before.requests) continue;
     touch(routes_[i], touched_routes_, static_cast<std::uint32_t>(i));
   }
 }
@@ -201,8 +238,12 @@ void Fold::count_touched() {
       read_window(*member.window, elapsed_, member.seen);
     }
   };
-  for (const std::uint32_t number : touched_upstreams_) count(upstreams_[number], count_attempts(number));
+  for (const std::uint32_t number : touched_upstreams_) {
+    count(upstreams_[number], count_attempts(number));
+    awake_[number] = upstreams_[number].window ? 1 : 0;
+  }
   for (const std::uint32_t number : touched_routes_) count(routes_[number], count_requests(number));
+  heard_of_.swap(touched_upstreams_);
   touched_upstreams_.clear();
   touched_routes_.clear();
 }
@@ -228,8 +269,8 @@ void Fold::learn(Route& route) {
   double least_errors = 1;
   bool traffic = false;
   for (const std::uint32_t number : route.upstreams) {
+    if (awake_[number] == 0) continue;
     const Upstream& upstream = upstreams_[number];
-    if (!upstream.window) continue;
     traffic = traffic || upstream.window->requests_in_slice(0) > 0;
     errors.push_back(upstream.window->error_rate());
     waiting.push_back(average_in_flight_[number]);

@@ -1,6 +1,6 @@
 // Folds the workers' shards into Views: what was counted since the last fold goes into windows of the last 60 seconds.
-// One thread, any clock. A step costs what happened since the last one, and a little for each upstream and route that
-// had traffic in its window; memory is held for those only.
+// One thread, any clock. A step costs what happened since the last one, a little for each upstream and route that had
+// traffic in its window, and next to nothing for the others; memory is held for windows with traffic only.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,10 @@ class Fold {
   void reconfigure(const std::vector<Members>& routes);
 
   // Reads all shards and fills `into`, but for what others decide (presence, level). Time begins with the first step.
+  // `into` is new, or one that this fold filled before: then only what has changed since is written.
   void step(Instant now, View& into);
+  // The upstreams of which samples came in the last step.
+  [[nodiscard]] const std::vector<std::uint32_t>& heard_of() const { return heard_of_; }
 
   [[nodiscard]] RouteLearned save_learned(std::size_t route) const;
   // See Typical::restore().
@@ -79,6 +82,8 @@ class Fold {
   void touch(Member& member, std::vector<std::uint32_t>& touched, std::uint32_t number);
   void count_touched();
   void average_in_flight(double seconds);
+  void show_routes(View& into) const;
+  void show_upstreams(Instant now, View& into);
   void learn(Route& route);
   [[nodiscard]] const RouteView* busiest_route(const Upstream& upstream, const View& view) const;
 
@@ -87,7 +92,12 @@ class Fold {
   const InFlight& in_flight_;
   std::vector<Upstream> upstreams_;
   std::vector<Route> routes_;
-  std::vector<double> average_in_flight_;  // by upstream
+  // By upstream, side by side, for they are looked at in every step.
+  std::vector<double> average_in_flight_;
+  std::vector<std::uint8_t> awake_;  // it has a window
+  std::vector<std::uint8_t> busy_;   // it had one, or something in flight, in the last step
+  std::vector<Instant> changed_;     // when its part of a View last became another
+  std::vector<std::uint32_t> heard_of_;
   std::vector<std::uint32_t> touched_upstreams_;
   std::vector<std::uint32_t> touched_routes_;
   std::uint64_t samples_lost_ = 0;

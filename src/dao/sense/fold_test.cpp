@@ -275,6 +275,66 @@ TEST_F(FoldTest, AQuietRouteKeepsWhatItHasLearned) {
   EXPECT_NEAR(view_.routes[0].typical_ms, 20, 0.2);
 }
 
+TEST_F(FoldTest, WhoStaysKeepsItsWindowAndWhatItHasLearned) {
+  step();
+  run(seconds(10), [this] {
+    attempt(0, 20);
+    request(0, 20);
+  });
+  attempt(0, 20);  // not folded yet when the others come
+  fold_->reconfigure({{.route = 1, .upstreams = {2}}, {.route = 0, .upstreams = {3, 0}}});
+  const View& view = step();
+  EXPECT_EQ(view.upstreams[0].requests, 101);
+  EXPECT_EQ(view.routes[0].requests, 100);
+  EXPECT_NEAR(view.routes[0].typical_ms, 20, 0.2);
+}
+
+TEST_F(FoldTest, WhoIsGoneIsForgottenAndWhoHasItsNumberBeginsWithNothing) {
+  step();
+  run(seconds(10), [this] {
+    attempt(1, 20, 500);
+    request(1, 20, 500);
+  });
+  fold_->reconfigure({{.route = 0, .upstreams = {0}}});
+  attempt(1, 20);  // of a request that still runs
+  request(1, 20);
+  const View& gone = step();
+  EXPECT_EQ(gone.upstreams[1].requests, 0);
+  EXPECT_EQ(gone.routes[1].requests, 0);
+  EXPECT_EQ(gone.routes[1].typical_error_rate, 0);
+  for (const auto& shard : shards_) {
+    shard->forget_upstream(1);
+    shard->forget_route(1);
+  }
+  fold_->reconfigure({{.route = 0, .upstreams = {0}}, {.route = 1, .upstreams = {1}}});
+  EXPECT_EQ(step().upstreams[1].requests, 0);
+  EXPECT_EQ(view_.routes[1].typical_ms, 0);
+  attempt(1, 5);
+  request(1, 5);
+  const View& view = step();
+  EXPECT_EQ(view.upstreams[1].requests, 1);
+  EXPECT_EQ(view.upstreams[1].error_rate, 0);
+  EXPECT_NEAR(view.upstreams[1].p50_ms, 5, 0.1);
+  EXPECT_EQ(view.routes[1].requests, 1);
+}
+
+TEST_F(FoldTest, MoreNumbersThanAtTheBeginning) {
+  step();
+  for (const auto& shard : shards_) shard->grow(5, 9);
+  in_flight_.grow(9);
+  fold_->reconfigure({{.route = 0, .upstreams = {0, 1}}, {.route = 4, .upstreams = {8, 1}}});
+  in_flight_.enter(8);
+  run(seconds(2), [this] {
+    attempt(8, 10);
+    request(4, 10);
+  });
+  ASSERT_EQ(view_.upstreams.size(), 9U);
+  ASSERT_EQ(view_.routes.size(), 5U);
+  EXPECT_EQ(view_.upstreams[8].requests, 20);
+  EXPECT_EQ(view_.routes[4].requests, 20);
+  EXPECT_NEAR(view_.upstreams[8].in_flight, 1, 0.2);
+}
+
 TEST_F(FoldTest, AFoldThatIsTooLateLosesDurationsAndNoCount) {
   step();
   constexpr std::uint32_t kMore = 1000;

@@ -1,9 +1,7 @@
 #include "dao/server/hash_key.h"
 
-#include <optional>
-#include <string_view>
-
 #include "dao/align/stable_hash.h"
+#include "dao/flow/client_address.h"
 
 namespace dao::server {
 namespace {
@@ -49,6 +47,13 @@ std::uint64_t hash_of(const config::HashKey& key, const http::RequestHead& reque
       return 0;
   }
   return 0;
+}
+
+std::optional<std::uint64_t> hash_of(const config::HashKey& key, std::string_view value) {
+  if (key.kind != config::HashKey::Kind::client) return nonzero(align::stable_hash(value));
+  const std::optional<flow::ClientAddress> client = flow::parse_client_address(value);
+  if (!client) return std::nullopt;
+  return nonzero(align::stable_hash(client->span()));
 }
 
 }  // namespace dao::server

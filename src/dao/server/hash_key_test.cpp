@@ -47,5 +47,19 @@ TEST(HashKey, IsACookieAmongOthers) {
   EXPECT_EQ(with({}), 0U);
 }
 
+TEST(HashKey, WhatAnOperatorWritesIsWhatARequestHas) {
+  const http::RequestHead request{};
+  const std::array<std::uint8_t, 4> v4{192, 0, 2, 7};
+  const config::HashKey by_client{.kind = config::HashKey::Kind::client};
+  EXPECT_EQ(hash_of(by_client, "192.0.2.7"), hash_of(by_client, request, v4));
+  EXPECT_EQ(hash_of(by_client, "::ffff:192.0.2.7"), hash_of(by_client, request, v4));
+  EXPECT_NE(hash_of(by_client, "192.0.2.8"), hash_of(by_client, request, v4));
+  EXPECT_EQ(hash_of(by_client, "anna"), std::nullopt);
+  http::RequestHead named;
+  named.add("x-user", "anna");
+  const config::HashKey by_header{.kind = config::HashKey::Kind::header, .name = "x-user"};
+  EXPECT_EQ(hash_of(by_header, "anna"), hash_of(by_header, named, {}));
+}
+
 }  // namespace
 }  // namespace dao::server

@@ -14,28 +14,48 @@
 namespace dao::server {
 
 Listeners::Plan::~Plan() {
-  for (const std::size_t index : opened_) {
+  for (const auto& [index, anew] : opened_) {
     for (const int fd : listeners_[index].fds) close(fd);
     const config::Address& address = listeners_[index].settings.address;
-    if (address.kind == config::Address::Kind::unix_socket) unlink(address.path.c_str());
+    if (anew && address.kind == config::Address::Kind::unix_socket) unlink(address.path.c_str());
   }
+}
+
+// The listener that each of the wanted is now; null: none.
+std::vector<const Listeners::Listener*> Listeners::same_as(const std::vector<config::Listener>& wanted) const {
+  std::vector<const Listener*> same(wanted.size());
+  std::vector<bool> taken(listeners_.size());
+  for (const bool by_name : {true, false}) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const std::string key = InheritedSockets::key_of(wanted[i].address);
+      for (std::size_t known = 0; known < listeners_.size() && same[i] == nullptr; ++known) {
+        const Listener& listener = listeners_[known];
+        if (taken[known] || listener.key != key || (by_name && listener.settings.name != wanted[i].name)) continue;
+        same[i] = &listener;
+        taken[known] = true;
+      }
+    }
+  }
+  return same;
 }
 
 std::expected<Listeners::Plan, std::string> Listeners::plan(const config::Server& server,
                                                             InheritedSockets* inherited) const {
   Plan plan;
-  for (const config::Listener& wanted : server.listeners) {
-    std::string key = InheritedSockets::key_of(wanted.address);
-    const auto known = std::ranges::find(listeners_, key, &Listener::key);
-    if (known != listeners_.end()) {
+  const std::vector<const Listener*> same = same_as(server.listeners);
+  for (std::size_t place = 0; place < server.listeners.size(); ++place) {
+    const config::Listener& wanted = server.listeners[place];
+    if (const Listener* known = same[place]; known != nullptr) {
       plan.listeners_.push_back(*known);
       plan.listeners_.back().settings = wanted;
     } else {
       auto sockets = open_sockets(wanted.address, static_cast<unsigned>(workers_), inherited);
       if (!sockets) return std::unexpected(std::move(sockets.error()));
-      plan.opened_.push_back(plan.listeners_.size());
-      plan.listeners_.push_back(
-          {.key = std::move(key), .settings = wanted, .bound = sockets->address, .fds = std::move(sockets->fds)});
+      plan.opened_.push_back({.listener = plan.listeners_.size(), .anew = sockets->anew});
+      plan.listeners_.push_back({.key = InheritedSockets::key_of(wanted.address),
+                                 .settings = wanted,
+                                 .bound = sockets->address,
+                                 .fds = std::move(sockets->fds)});
       // Every worker accepts from a socket.
       std::vector<int>& fds = plan.listeners_.back().fds;
       for (std::size_t i = 0; fds.size() < workers_; ++i) {
@@ -58,7 +78,7 @@ std::expected<Listeners::Plan, std::string> Listeners::plan(const config::Server
 
 std::vector<std::vector<Entry>> Listeners::adopt(Plan plan, const config::Server& server) {
   for (const Listener& known : listeners_) {
-    if (std::ranges::find(plan.listeners_, known.key, &Listener::key) != plan.listeners_.end()) continue;
+    if (std::ranges::find(plan.listeners_, known.id, &Listener::id) != plan.listeners_.end()) continue;
     log::info("no longer listening", {{"listener", known.settings.name}, {"address", known.bound.text()}});
     if (known.settings.address.kind == config::Address::Kind::unix_socket) {
       unlink(known.settings.address.path.c_str());

@@ -1,5 +1,6 @@
 // Where the process listens for clients: the sockets, and what belongs to each of them for as long as it is open,
-// whatever the configurations say of it meanwhile. A listener is the same as long as its address is. The main thread.
+// whatever the configurations say of it meanwhile. A listener is the same as long as its address is; of several with
+// one address in the file, such as port 0, its name tells which. The main thread.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,8 @@ class Listeners {
     std::shared_ptr<gate::ClientLimit> clients{};
     std::shared_ptr<gate::TlsListener> tls{};
   };
-  // What a configuration makes of the listeners; closes what it opened, unless it comes into force.
+  // What a configuration makes of the listeners; closes what it opened, and removes the files that it made, unless it
+  // comes into force.
   class Plan {
    public:
     Plan() = default;
@@ -40,8 +42,12 @@ class Listeners {
 
    private:
     friend class Listeners;
+    struct Opened {
+      std::size_t listener;  // of these
+      bool anew;             // as in OpenedSockets
+    };
     std::vector<Listener> listeners_;
-    std::vector<std::size_t> opened_;  // of these
+    std::vector<Opened> opened_;
   };
 
   explicit Listeners(std::size_t workers) : workers_(workers) {}
@@ -62,6 +68,8 @@ class Listeners {
   [[nodiscard]] std::vector<std::string> unix_paths() const;
 
  private:
+  [[nodiscard]] std::vector<const Listener*> same_as(const std::vector<config::Listener>& wanted) const;
+
   const std::size_t workers_;
   std::uint64_t ids_ = 0;
   std::vector<Listener> listeners_;  // in the order of the configuration

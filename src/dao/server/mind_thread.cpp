@@ -51,6 +51,8 @@ void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> gene
     mind_.reconfigure(std::move(configs), loop_.now());
     learned_.adopt(roster, mind_, loop_.now());
     prober_.follow(generations);
+    // Whoever gets a number next must not find there what was seen of its former owner.
+    see();
     done();
   });
 }
@@ -73,17 +75,21 @@ sense::ViewPtr MindThread::latest() const {
   return latest_;
 }
 
+void MindThread::see() {
+  const Instant began = loop_.precise_now();
+  const sense::ViewPtr view = mind_.step(loop_.now());
+  step_durations_.record(static_cast<std::uint64_t>((loop_.precise_now() - began).count()));
+  {
+    const std::lock_guard lock(latest_mutex_);
+    latest_ = view;
+  }
+  deliver_(view);
+}
+
 rt::Task<> MindThread::think() {
   Instant next = loop_.now();
   while (!end_.requested()) {
-    const Instant began = loop_.precise_now();
-    const sense::ViewPtr view = mind_.step(loop_.now());
-    step_durations_.record(static_cast<std::uint64_t>((loop_.precise_now() - began).count()));
-    {
-      const std::lock_guard lock(latest_mutex_);
-      latest_ = view;
-    }
-    deliver_(view);
+    see();
     if (learns_) learned_.step(mind_, loop_.now());
     prober_.step();
     next = std::max(next + liminal::kStepInterval, loop_.now());

@@ -49,6 +49,7 @@ class MindThread {
 
  private:
   rt::Task<> think();
+  void see();
 
   const SystemClock clock_;
   rt::EpollLoop loop_;

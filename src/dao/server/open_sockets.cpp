@@ -35,15 +35,17 @@ std::expected<net::ListenSockets, std::string> open_anew(const config::Address& 
 
 }  // namespace
 
-std::expected<net::ListenSockets, std::string> open_sockets(const config::Address& address, unsigned workers,
-                                                            InheritedSockets* inherited) {
+std::expected<OpenedSockets, std::string> open_sockets(const config::Address& address, unsigned workers,
+                                                       InheritedSockets* inherited) {
   if (inherited != nullptr) {
     if (std::vector<int> fds = inherited->take(address); !fds.empty()) {
       const net::SocketAddress bound = net::SocketAddress::local_of(fds.front());
-      return net::ListenSockets{.fds = std::move(fds), .address = bound};
+      return OpenedSockets{.fds = std::move(fds), .address = bound, .anew = false};
     }
   }
-  return open_anew(address, workers);
+  auto sockets = open_anew(address, workers);
+  if (!sockets) return std::unexpected(std::move(sockets.error()));
+  return OpenedSockets{.fds = std::move(sockets->fds), .address = sockets->address, .anew = true};
 }
 
 }  // namespace dao::server

@@ -3,6 +3,7 @@
 
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "dao/config/config.h"
 #include "dao/net/listener.h"
@@ -10,9 +11,15 @@
 
 namespace dao::server {
 
+struct OpenedSockets {
+  std::vector<int> fds;        // as in net::ListenSockets
+  net::SocketAddress address;  // as bound
+  bool anew = false;           // not taken over: the file of a unix socket is ours to remove
+};
+
 // `inherited`: what was handed to this process at its start; null later. `workers`: how many sockets. The error is a
 // sentence for the operator.
-std::expected<net::ListenSockets, std::string> open_sockets(const config::Address& address, unsigned workers,
-                                                            InheritedSockets* inherited);
+std::expected<OpenedSockets, std::string> open_sockets(const config::Address& address, unsigned workers,
+                                                       InheritedSockets* inherited);
 
 }  // namespace dao::server

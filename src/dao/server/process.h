@@ -41,6 +41,7 @@
 namespace dao::server {
 
 [[nodiscard]] log::Level log_level_of(config::LogLevel level);
+[[nodiscard]] std::size_t workers_of(const config::Server& server);
 
 class Process final : private Operations {
  public:

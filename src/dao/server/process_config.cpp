@@ -33,7 +33,7 @@ std::int64_t connection_limit(const config::Server& server, std::size_t open_fil
 // What a new value of must wait for.
 std::vector<std::string> pending_restart(const config::Config& now, const config::Config& wanted, std::size_t workers) {
   std::vector<std::string> keys;
-  if (wanted.server.workers != 0 && wanted.server.workers != workers) keys.emplace_back("server.workers");
+  if (workers_of(wanted.server) != workers) keys.emplace_back("server.workers");
   if (wanted.memory.off != now.memory.off || wanted.memory.path != now.memory.path) keys.emplace_back("memory.path");
   if (wanted.memory.flush_interval != now.memory.flush_interval) keys.emplace_back("memory.flush_interval_ms");
   if (wanted.memory.snapshots != now.memory.snapshots) keys.emplace_back("memory.snapshots");
@@ -44,7 +44,12 @@ std::vector<std::string> pending_restart(const config::Config& now, const config
 
 // Opens and reads all that the configuration needs; nothing of it is in use before adopt().
 std::expected<Process::Prepared, std::string> Process::prepare(config::Config config) {
-  roster_->number(config);
+  if (!roster_->number(config)) {
+    return std::unexpected(
+        fmt::format("too many upstreams or rules: at most {} of each, with those that others still use, can be told "
+                    "apart at once",
+                    sense::kMostNumbers));
+  }
   in_flight_.grow(roster_->upstreams());
   admission_.grow(roster_->upstreams());
   for (const auto& shard : shards_) shard->grow(roster_->rules(), roster_->upstreams());
@@ -87,6 +92,7 @@ void Process::give_up(Prepared prepared) {
   static_cast<void>(prepared);
   names_->unwatch(roster_->added_upstreams());
   roster_->give_up();
+  names_->watch(*config());  // by the servers and times of the one in use
 }
 
 // Until every upstream was looked for, found or not. The resolver reports within its timeout.
@@ -179,7 +185,12 @@ void Process::give_orders(Prepared& prepared) {
       listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
   const auto obeyed = std::make_shared<std::counting_semaphore<>>(0);
   for (std::size_t i = 0; i < worker_count_; ++i) {
-    workers_[i]->obey({.adoption = workers_[i]->prepare(prepared.generation, seated),
+    Adoption adoption = workers_[i]->prepare(prepared.generation, seated);
+    // Requests may go there before tell_of() tells.
+    for (const Adoption::NewSeat& added : adoption.seats) {
+      if (const auto known = names_->known_of(added.upstream)) added.seat->resolved(*known);
+    }
+    workers_[i]->obey({.adoption = std::move(adoption),
                        .entries = std::move(entries[i]),
                        .clients = listeners_->clients(),
                        .log = prepared.log},
@@ -223,6 +234,7 @@ void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)>
 }
 
 void Process::reload(std::string_view author) {
+  queue_->run();  // numbers that were released since can be used anew
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
              static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
   const ConfigOutcome outcome = obey(ConfigOrder{.author = std::string(author)});
@@ -280,7 +292,11 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   const bool same = wanted->text == *text_before;
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
                         .pending_restart = pending_restart(*config(), wanted->loaded.config, worker_count_)};
-  if (const auto changes = config::diff(*text_before, wanted->text)) outcome.changes = config::render_json(*changes);
+  // Takes its time where there are many routes: requests need not wait for it.
+  const auto tell_changes = [&] {
+    const auto changes = config::diff(*text_before, wanted->text);
+    if (changes) outcome.changes = config::render_json(*changes);
+  };
   if (same && order.from != ConfigOrder::From::file) {
     outcome.result = ConfigOutcome::Result::unchanged;
     describe_use(outcome);
@@ -294,12 +310,14 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
     return failed(order, std::move(outcome));
   }
   if (order.dry_run) {
+    tell_changes();
     give_up(*std::move(prepared));
     outcome.result = ConfigOutcome::Result::valid;
     describe_use(outcome);
     return outcome;
   }
   adopt(*std::move(prepared));
+  tell_changes();
   const std::uint64_t snapshot = same ? config_status().snapshot
                                       : history_->record({.author = order.author,
                                                           .reason = order.reason,
@@ -339,12 +357,15 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
 ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
   describe_use(outcome);
   if (order.dry_run) return outcome;
+  {
+    const std::lock_guard lock(current_mutex_);
+    ++status_.reloads_failed;
+    status_.last_reload_successful = false;
+    status_.last_error = outcome.error;
+    status_.last_reload_at = clock_.wall_now();
+  }
+  // Who has read the line may count on the status.
   log::error("reload failed, nothing was changed", {{"by", order.author}, {"reason", outcome.error}});
-  const std::lock_guard lock(current_mutex_);
-  ++status_.reloads_failed;
-  status_.last_reload_successful = false;
-  status_.last_error = outcome.error;
-  status_.last_reload_at = clock_.wall_now();
   return outcome;
 }
 

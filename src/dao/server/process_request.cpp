@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dao/base/log.h"
+#include "dao/flow/client_address.h"
 #include "dao/flow/filtered_exchange.h"
 #include "dao/http/forwarding.h"
 #include "dao/http/websocket_handshake.h"
@@ -302,6 +303,11 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   // What the backend is told.
   const flow::Selection selection = filters ? filters->select() : flow::Selection{};
   if (first.last) request.expect_continue = false;  // the body is here: nobody waits for a 100
+  const config::Rule& rule = config.rules[*rule_index];
+  Route& route = generation.routes[*rule_index];
+  const bool hashes = rule.policy.kind == config::Policy::consistent_hash;
+  flow::ClientAddress hashed_client;
+  if (hashes) hashed_client = flow::client_address(exchange.peer(), request, config.server.trusted_proxies);
   http::prepare_request(request, generation.forwarding, exchange.peer(), from_trusted_proxy,
                         exchange.tls() != nullptr ? "https" : "http");
   if (generation.asks_for_client_certificates) tell_of_client_certificate(request, exchange.tls());
@@ -309,15 +315,12 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
   if (request.upgrade == http::Upgrade::websocket) http::ensure_websocket_key(request, worker.random);
   if (filters) filters->edit_request();
 
-  const config::Rule& rule = config.rules[*rule_index];
-  Route& route = generation.routes[*rule_index];
   const config::ProxySettings& settings = rule.proxy;
   const bool grpc = is_grpc(request);
   rt::Cancel cancel;
   TotalTimeout total(worker.loop, time_for(request, grpc, settings), cancel);
   worker.retry_budget.request_began();
-  const bool hashes = rule.policy.kind == config::Policy::consistent_hash;
-  const std::uint64_t key = hashes ? hash_of(rule.hash_key, request, exchange.peer().bytes()) : 0;
+  const std::uint64_t key = hashes ? hash_of(rule.hash_key, request, hashed_client.span()) : 0;
   const std::unique_ptr<ExplainHeader> explain = ExplainHeader::asked_by(config.admin, exchange);
   Candidates candidates(worker, rule, route, intent, key, selection, explain.get());
 
@@ -403,8 +406,8 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
 
   journal.failed(failure);
   if (filters) filters->answers_itself();
-  auto answering =
-      answer_error(worker, config.server, *client, response.head(), failure, explain ? std::string_view{explain->text()} : "");
+  auto answering = answer_error(worker, config.server, *client, response.head(), failure,
+                                explain ? std::string_view{explain->text()} : "");
   const ErrorAnswered answered_with = co_await std::move(answering);
   journal.answered(answered_with.status, answered_with.grpc_status);
 }

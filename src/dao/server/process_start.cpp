@@ -47,6 +47,10 @@ log::Level log_level_of(config::LogLevel level) {
   return log::Level::info;
 }
 
+std::size_t workers_of(const config::Server& server) {
+  return server.workers != 0 ? server.workers : std::max(1U, std::thread::hardware_concurrency());
+}
+
 int Process::run(config::LoadAttempt file) {
   config::Config& of_file = file.result->config;
   log::set_level(log_level_of(of_file.telemetry.log_level));
@@ -59,8 +63,7 @@ int Process::run(config::LoadAttempt file) {
   queue_ = std::make_unique<MainQueue>();
 
   open_files_ = raise_open_files_limit();
-  worker_count_ =
-      of_file.server.workers != 0 ? of_file.server.workers : std::max(1U, std::thread::hardware_concurrency());
+  worker_count_ = workers_of(of_file.server);
   path_ = of_file.source;
   log::info("starting", {{"version", kVersion}, {"config", path_}, {"workers", worker_count_}, {"pid", getpid()}});
   auto inherited = InheritedSockets::from_environment();

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "dao/sense/slots.h"
+
 namespace dao::server {
 
 namespace {
@@ -16,9 +20,15 @@ std::string identity_of(const config::Upstream& upstream) {
 
 }  // namespace
 
-void Roster::number(config::Config& config) {
+bool Roster::number(config::Config& config) {
+  std::unordered_set<std::string> upstreams;
+  for (const config::Upstream& upstream : config.upstreams) upstreams.insert(identity_of(upstream));
+  std::unordered_set<std::string> rules;
+  for (const config::Rule& rule : config.rules) rules.insert(rule.name);
+  if (!upstreams_.suffice(upstreams) || !rules_.suffice(rules)) return false;
   for (config::Upstream& upstream : config.upstreams) upstream.number = upstreams_.of(identity_of(upstream));
   for (config::Rule& rule : config.rules) rule.number = rules_.of(rule.name);
+  return true;
 }
 
 Roster::Leaving Roster::keep(std::span<const std::shared_ptr<const config::Config>> configs) {
@@ -42,6 +52,12 @@ void Roster::release_upstreams(std::span<const std::uint32_t> numbers) {
 
 void Roster::release_rules(std::span<const std::uint32_t> numbers) {
   for (const std::uint32_t number : numbers) rules_.release(number, parties_);
+}
+
+bool Roster::Numbers::suffice(const std::unordered_set<std::string>& identities) const {
+  const auto added =
+      std::ranges::count_if(identities, [this](const std::string& each) { return !by_identity_.contains(each); });
+  return static_cast<std::size_t>(added) <= free_.size() + (sense::kMostNumbers - entries_.size());
 }
 
 std::uint32_t Roster::Numbers::of(const std::string& identity) {

@@ -22,8 +22,9 @@ class Roster {
   explicit Roster(std::size_t parties) : parties_(parties) {}
 
   // Numbers the rules and upstreams of a configuration that is about to be used; keep() or give_up()
-  // must follow.
-  void number(config::Config& config);
+  // must follow. False: there are not enough numbers (sense::kMostNumbers), with those that somebody has not released
+  // yet, and nothing was done.
+  [[nodiscard]] bool number(config::Config& config);
   // These configurations are in use from now on: whoever none of them has leaves.
   struct Leaving {
     std::vector<std::uint32_t> upstreams;
@@ -47,6 +48,8 @@ class Roster {
   // The numbers of one kind of thing, by what makes two of them the same.
   class Numbers {
    public:
+    // All of these can have one.
+    [[nodiscard]] bool suffice(const std::unordered_set<std::string>& identities) const;
     std::uint32_t of(const std::string& identity);
     std::vector<std::uint32_t> keep(const std::unordered_set<std::uint32_t>& numbers);
     void give_up();

@@ -12,7 +12,9 @@
 namespace dao::server {
 
 SideDoor::Opened::~Opened() {
-  if (fd >= 0) ::close(fd);
+  if (fd < 0) return;
+  ::close(fd);
+  if (!new_file.empty()) unlink(new_file.c_str());
 }
 
 std::expected<std::optional<SideDoor::Opened>, std::string> SideDoor::open(const std::optional<config::Address>& wanted,
@@ -30,6 +32,7 @@ std::expected<std::optional<SideDoor::Opened>, std::string> SideDoor::open(const
     if (!sockets) return std::unexpected(std::move(sockets.error()));
     opened.fd = sockets->fds.front();
     opened.address = sockets->address;
+    if (sockets->anew && wanted->kind == config::Address::Kind::unix_socket) opened.new_file = wanted->path;
   }
   return opened;
 }

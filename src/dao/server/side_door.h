@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "dao/config/config.h"
 #include "dao/net/address.h"
@@ -15,14 +16,17 @@ namespace dao::server {
 
 class SideDoor {
  public:
-  // A socket for the service that a configuration wants; closed unless it is taken.
+  // A socket for the service that a configuration wants; closed unless it is taken, and then its file is removed, if
+  // it has one that was not there before.
   struct Opened {
     Opened() = default;
-    Opened(Opened&& other) noexcept : fd(other.fd), address(std::move(other.address)) { other.fd = -1; }
+    Opened(Opened&& other) noexcept
+        : fd(std::exchange(other.fd, -1)), address(std::move(other.address)), new_file(std::move(other.new_file)) {}
     Opened& operator=(Opened&&) = delete;
     ~Opened();
     int fd = -1;  // -1: there is to be none
     net::SocketAddress address{};
+    std::string new_file{};  // of a unix socket; empty: none
   };
   ~SideDoor() { close(false); }
 

@@ -78,6 +78,13 @@ void UpstreamNames::wait(Nanoseconds patience) {
   one_more_.wait_for(lock, patience, [this] { return unresolved_ == 0; });
 }
 
+std::optional<net::Resolution> UpstreamNames::known_of(std::uint32_t upstream) {
+  const auto entry = watches_.find(upstream);
+  if (entry == watches_.end()) return std::nullopt;
+  const std::lock_guard lock(entry->second->mutex);
+  return entry->second->latest;
+}
+
 void UpstreamNames::tell_of(const config::Config& config) {
   for (const config::Upstream& upstream : config.upstreams) {
     const auto entry = watches_.find(upstream.number);

@@ -33,6 +33,8 @@ class UpstreamNames {
   void watch(const config::Config& config);
   // Until each was looked for once, found or not, at most so long.
   void wait(Nanoseconds patience);
+  // What is known of an upstream by now; nothing: nothing, or it has an address and no name.
+  [[nodiscard]] std::optional<net::Resolution> known_of(std::uint32_t upstream);
   // Whoever is to be told exists now: these upstreams of the configuration are told of.
   void tell_of(const config::Config& config);
   void unwatch(std::span<const std::uint32_t> upstreams);

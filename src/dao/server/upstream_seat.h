@@ -10,6 +10,7 @@
 #include "dao/base/error.h"
 #include "dao/config/config.h"
 #include "dao/http/buffer.h"
+#include "dao/net/resolver.h"
 #include "dao/rt/loop.h"
 #include "dao/sense/shard.h"
 #include "dao/upstream/pool.h"
@@ -30,6 +31,11 @@ struct UpstreamSeat {
 
   // The settings of a configuration that has the same upstream.
   void configure(const config::Config& config, const config::Upstream& upstream);
+  // Where it is now.
+  void resolved(const net::Resolution& resolution) {
+    resolution_error = resolution.error;
+    pool.set_addresses(resolution.addresses);
+  }
 
   const std::string name;
   const std::string base_path;  // as in config::Url

@@ -172,9 +172,7 @@ void Worker::release_unused() {
 void Worker::resolved(std::size_t upstream, net::Resolution resolution) {
   loop_.post([this, upstream, resolution = std::move(resolution)] {
     UpstreamSeat* seat = upstream < state_.seats.size() ? state_.seats[upstream].get() : nullptr;
-    if (seat == nullptr) return;  // gone meanwhile
-    seat->resolution_error = resolution.error;
-    seat->pool.set_addresses(resolution.addresses);
+    if (seat != nullptr) seat->resolved(resolution);  // else it is gone meanwhile
   });
 }
 

@@ -139,6 +139,14 @@ TEST(Simulation, FailingFastIsSeenInTheFigures) {
   EXPECT_LT(figures.error_share, 0.25 * 15 / 18);
 }
 
+// A line before a backend is no silence.
+TEST(Simulation, NobodyIsSilentWhereAllIsWell) {
+  const Scenario scenario =
+      scenario_of("seconds = 60\n[arrivals]\nload = 0.9\n[[backends]]\nname = \"well\"\ncount = 4\nmean_ms = 12.8\n");
+  EXPECT_EQ(figures_of(scenario, "round-robin").retries, 0);
+  EXPECT_EQ(figures_of(scenario, "least-connections").retries, 0);
+}
+
 TEST(Simulation, WhatHangsIsAnsweredByTheTimeout) {
   const Scenario scenario = scenario_of(
       "retries = 0\nfirst_byte_timeout_ms = 300\n" +

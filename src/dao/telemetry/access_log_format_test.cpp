@@ -55,6 +55,7 @@ RequestRecord full_record() {
           .upstream_address = "10.0.0.1:8080",
           .connect_ns = 150'000,
           .head_ns = 9'000'000'000,
+          .queue_ns = 1'500'000,
           .attempts = 2,
           .reused = true,
           .error = "connection_terminated",
@@ -65,16 +66,17 @@ RequestRecord full_record() {
 }
 
 TEST(AccessLogJsonTest, EveryField) {
-  EXPECT_EQ(json_line(full_record()),
-            R"({"time":"2026-11-23T03:21:00.123Z","client":"192.0.2.1","client_port":41234,"method":"POST",)"
-            R"("host":"example.com","target":"/items?q=1","protocol":"HTTP/1.1","status":502,)"
-            R"("grpc_status":"UNAVAILABLE","request_bytes":10,"response_bytes":2000,)"
-            R"("duration_ms":12.345,"route":"items","upstream":"a",)"
-            R"("upstream_address":"10.0.0.1:8080","attempts":2,"connect_ms":0.150,"head_ms":9000.000,"reused":true,)"
-            R"("error":"connection_terminated","error_detail":"closed before the response head",)"
-            R"("referer":"http://example.com/","user_agent":"curl/8.0",)"
-            R"("trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"})"
-            "\n");
+  EXPECT_EQ(
+      json_line(full_record()),
+      R"({"time":"2026-11-23T03:21:00.123Z","client":"192.0.2.1","client_port":41234,"method":"POST",)"
+      R"("host":"example.com","target":"/items?q=1","protocol":"HTTP/1.1","status":502,)"
+      R"("grpc_status":"UNAVAILABLE","request_bytes":10,"response_bytes":2000,)"
+      R"("duration_ms":12.345,"route":"items","upstream":"a",)"
+      R"("upstream_address":"10.0.0.1:8080","attempts":2,"queue_ms":1.500,"connect_ms":0.150,"head_ms":9000.000,"reused":true,)"
+      R"("error":"connection_terminated","error_detail":"closed before the response head",)"
+      R"("referer":"http://example.com/","user_agent":"curl/8.0",)"
+      R"("trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"})"
+      "\n");
 }
 
 TEST(AccessLogJsonTest, WhatDoesNotApplyIsLeftOut) {

@@ -118,15 +118,8 @@ class Dao:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.access_log_path = directory / "access.log"
-        if not isinstance(config, str):
-            telemetry = dict(config.get("telemetry", {}))  # type: ignore[call-overload]
-            telemetry.setdefault("access_log", {"path": str(self.access_log_path)})
-            if telemetry["access_log"].get("path", "").startswith("/"):
-                self.access_log_path = Path(telemetry["access_log"]["path"])
-            # The default address is one for the whole machine, and tests run side by side.
-            config = to_toml({"admin": {"bind": "off"}, **config, "telemetry": telemetry})
         self.config_path = directory / "dao.toml"
-        self.config_path.write_text(config)
+        self.write_config(config)
         self._lines: list[LogLine] = []
         self._changed = threading.Condition()
         self._stopped = False
@@ -167,11 +160,46 @@ class Dao:
         else:
             self.kill()
 
+    # Its configuration ------------------------------------------------------------------------------------------
+
+    def write_config(self, config: str | Mapping[str, object]) -> None:
+        """Replaces the file at once, as an operator should; nothing is told to DAO."""
+        if not isinstance(config, str):
+            telemetry = dict(config.get("telemetry", {}))  # type: ignore[call-overload]
+            telemetry.setdefault("access_log", {"path": str(self.directory / "access.log")})
+            if telemetry["access_log"].get("path", "").startswith("/"):
+                self.access_log_path = Path(telemetry["access_log"]["path"])
+            # The default address is one for the whole machine, and tests run side by side.
+            config = to_toml({"admin": {"bind": "off"}, **config, "telemetry": telemetry})
+        new = self.config_path.with_suffix(".new")
+        new.write_text(config)
+        new.replace(self.config_path)
+
+    def reload(self, config: str | Mapping[str, object] | None = None, *, fails: bool = False) -> LogLine:
+        """Writes the file (None: it is as it should be), sends SIGHUP, waits for the outcome and returns its log line.
+        It must be the one that is expected."""
+        if config is not None:
+            self.write_config(config)
+        before = len(self.logs())
+        self.signal(signal.SIGHUP)
+        outcomes = ("reloaded", "reload failed, nothing was changed")
+
+        def outcome() -> LogLine | None:
+            return next((line for line in self.logs()[before:] if line.message in outcomes), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: outcome() or self.process.poll() is not None, 2 * deadline.DEFAULT)
+        line = outcome()
+        assert line, f"no outcome of the reload; the log:\n{self.log_text()}"
+        assert line.message == outcomes[fails], line.text
+        return line
+
     # Addresses --------------------------------------------------------------------------------------------------
 
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
-        """The listeners, in the order of the config: (host, port), or the path of a unix socket."""
+        """The listeners, in the order of the config: (host, port), or the path of a unix socket. Those that a reload
+        added come after them."""
         return [_address(line.fields["address"]) for line in self.logs("listening")]
 
     @property
@@ -180,11 +208,11 @@ class Dao:
 
     @property
     def telemetry(self) -> tuple[str, int]:
-        return _address(self.logs("telemetry")[0].fields["address"])  # type: ignore[return-value]
+        return _address(self.logs("telemetry")[-1].fields["address"])  # type: ignore[return-value]
 
     @property
     def admin(self) -> tuple[str, int] | str:
-        return _address(self.logs("admin")[0].fields["address"])
+        return _address(self.logs("admin")[-1].fields["address"])
 
     def client(self, **options: float) -> RawClient:
         """A new raw connection to the first listener; `close_clients` (and so the fixture) closes it."""
