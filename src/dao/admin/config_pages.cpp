@@ -259,7 +259,8 @@ Answer outcome_answer(const ConfigOutcome& outcome) {
           {"etag", outcome.etag}};
   if (answer.status == kOk) {
     body["result"] = name_of(outcome.result);
-    body["changes"] = changes_json(outcome.changes);
+    const bool unchanged = outcome.result == ConfigOutcome::Result::unchanged;
+    body["changes"] = unchanged ? json::array() : changes_json(outcome.changes);
     body["warnings"] = diagnostics_json(outcome.diagnostics);
     body["pending_restart"] = outcome.pending_restart;
     return answer;
