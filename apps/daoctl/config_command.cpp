@@ -28,6 +28,15 @@ using nlohmann::json;
 // DAO prepares a configuration before it answers: it looks names up and waits for its workers.
 constexpr Milliseconds kOrderPatience{90'000};
 
+CLI::Validator number_from_one() {
+  return {[](const std::string& text) {
+            const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+            return digits && text.find_first_not_of('0') != std::string::npos ? std::string()
+                                                                              : text + " is no number from 1";
+          },
+          ""};
+}
+
 // Who sits here, for the author of a snapshot: whoever became root by sudo is still who they are.
 std::string user_name() {
   if (const char* before_sudo = std::getenv("SUDO_USER"); before_sudo != nullptr && *before_sudo != '\0') {
@@ -78,17 +87,17 @@ ConfigCommand::ConfigCommand(CLI::App& app, bool& as_json) : as_json_(as_json), 
   };
   status_ = add("status", "which configuration is in use, and what became of the last reload");
   show_ = add("show", "its text, or that of a snapshot; secrets are left out");
-  show_->add_option("snapshot", snapshot_, "the number of a snapshot")->check(CLI::PositiveNumber)->type_name("N");
+  show_->add_option("snapshot", snapshot_, "the number of a snapshot")->check(number_from_one())->type_name("N");
   history_ = add("history", "the configurations that were applied, the newest first");
-  history_->add_option("--limit", limit_, "at most so many")->check(CLI::PositiveNumber)->capture_default_str();
+  history_->add_option("--limit", limit_, "at most so many")->check(number_from_one())->capture_default_str();
   diff_ = add("diff", "what differs, by keys and values: what the last change changed, or between A and B");
-  diff_->add_option("from", from_, "a snapshot; if none, the one before")->check(CLI::PositiveNumber)->type_name("A");
-  diff_->add_option("to", to_, "a snapshot; if none, the one in use")->check(CLI::PositiveNumber)->type_name("B");
+  diff_->add_option("from", from_, "a snapshot; if none, the one before")->check(number_from_one())->type_name("A");
+  diff_->add_option("to", to_, "a snapshot; if none, the one in use")->check(number_from_one())->type_name("B");
   apply_ = add("apply", "use this configuration from now on; `-` reads it from standard input");
   apply_->add_option("file", file_, "the configuration (TOML)")->required()->type_name("FILE");
   reload_ = add("reload", "read the configuration file again");
   rollback_ = add("rollback", "use the configuration of a snapshot again");
-  rollback_->add_option("snapshot", snapshot_, "its number")->required()->check(CLI::PositiveNumber)->type_name("N");
+  rollback_->add_option("snapshot", snapshot_, "its number")->required()->check(number_from_one())->type_name("N");
   for (CLI::App* one : {apply_, reload_, rollback_}) {
     one->add_option("--reason", reason_, "for the history and the log");
     one->add_option("--by", by_, "who does this, for the history and the log")->capture_default_str();
@@ -150,6 +159,9 @@ int ConfigCommand::order(const AdminClient& client, const std::string& path, std
     }
     // A program wants the diagnostics as they are.
     if (!answer && as_json_ && said.is_object()) fmt::print("{}\n", said.dump(2));
+    // Its first line is there already, and by the name that it has here.
+    const bool told = said.is_object() && said.contains("diagnostics");
+    if (!answer && told) return tell("the configuration is not valid, nothing was changed", kFailed);
   } catch (const json::exception& odd) {
     return tell(fmt::format("DAO's answer is not what this daoctl understands: {}", odd.what()), kFailed);
   }

@@ -253,6 +253,7 @@ def test_rollback(start_dao: StartDao, make_origin: Callable[..., Origin]) -> No
     assert error_of_refused(change(dao, "/v1/config/rollback/99")) == (404, "no_such_snapshot")
     for bad in ("0", "x", "-1", "1x", ""):
         assert change(dao, f"/v1/config/rollback/{bad}").status == 404
+    assert read(dao, "/v1/config/status")["last_reload_successful"] is True, "a wrong number is no bad configuration"
 
 
 def error_of_refused(response: Response) -> tuple[int, str]:

@@ -363,7 +363,8 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
 
 ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
   describe_use(outcome);
-  if (order.dry_run) return outcome;
+  const bool nothing_wrong = outcome.result == ConfigOutcome::Result::not_found;
+  if (order.dry_run || nothing_wrong) return outcome;
   {
     const std::lock_guard lock(current_mutex_);
     ++status_.reloads_failed;
