@@ -27,8 +27,8 @@ namespace dao {
 namespace {
 
 constexpr Milliseconds kConnectPatience{5'000};
-constexpr Milliseconds kAnswerPatience{10'000};
-constexpr std::size_t kAnswerMax = std::size_t{64} << 20U;
+// The largest configuration, as JSON.
+constexpr std::size_t kAnswerMax = std::size_t{256} << 20U;
 constexpr std::string_view kUnix = "unix:";
 // Where the packaged configuration has it (packaging/dao.toml).
 constexpr const char* kPackagedSocket = "/run/dao/admin.sock";
@@ -198,16 +198,20 @@ std::string default_admin_address() {
 }
 
 std::expected<nlohmann::json, ApiFailure> AdminClient::get(const std::string& target) const {
-  return ask("GET", target, {});
+  return ask("GET", target, ApiBody{});
 }
 
 std::expected<nlohmann::json, ApiFailure> AdminClient::post(const std::string& target,
                                                             const nlohmann::json& body) const {
-  return ask("POST", target, body.is_null() ? std::string{} : body.dump());
+  return ask("POST", target, ApiBody{.text = body.is_null() ? std::string{} : body.dump()});
+}
+
+std::expected<nlohmann::json, ApiFailure> AdminClient::post(const std::string& target, const ApiBody& body) const {
+  return ask("POST", target, body);
 }
 
 std::expected<nlohmann::json, ApiFailure> AdminClient::ask(std::string_view method, const std::string& target,
-                                                           const std::string& body) const {
+                                                           const ApiBody& body) const {
   const auto unreachable = [&](std::string_view why) {
     return std::unexpected(ApiFailure{ApiFailure::Kind::unreachable,
                                       fmt::format("cannot reach the admin API of DAO at {}: {}", address_.text, why)});
@@ -216,16 +220,19 @@ std::expected<nlohmann::json, ApiFailure> AdminClient::ask(std::string_view meth
                                     method, target, address_.authority);
   if (!token_.empty()) request += fmt::format("Authorization: Bearer {}\r\n", token_);
   if (method == "POST") request += "X-DAO-Admin: 1\r\n";
-  if (!body.empty()) request += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", body.size());
-  if (body.empty() && method == "POST") request += "Content-Length: 0\r\n";
-  request += "Connection: close\r\n\r\n" + body;
+  if (!body.if_match.empty()) request += fmt::format("If-Match: \"{}\"\r\n", body.if_match);
+  if (!body.text.empty()) request += fmt::format("Content-Type: {}\r\n", body.content_type);
+  if (method == "POST") request += fmt::format("Content-Length: {}\r\n", body.text.size());
+  request += "Connection: close\r\n\r\n" + body.text;
 
   const auto connected = connect_to(address_);
   if (!connected) return unreachable(connected.error());
   const SystemClock clock;
-  const Instant deadline = clock.now() + kAnswerPatience;
-  if (const auto sent = send_all(connected->fd(), request, deadline); !sent) return unreachable(sent.error());
+  const Instant deadline = clock.now() + body.patience;
+  // Whoever refuses a large body answers before it has read all of it.
+  const auto sent = send_all(connected->fd(), request, deadline);
   const auto answered = read_answer(connected->fd(), deadline);
+  if (!answered && !sent) return unreachable(sent.error());
   if (!answered) return unreachable(answered.error());
   const nlohmann::json json = nlohmann::json::parse(answered->body, nullptr, false);
   constexpr std::uint16_t kOk = 200;
@@ -234,7 +241,7 @@ std::expected<nlohmann::json, ApiFailure> AdminClient::ask(std::string_view meth
   if (!explained) return unreachable(fmt::format("what answers there ({}) is no admin API", answered->status));
   return std::unexpected(
       ApiFailure{ApiFailure::Kind::refused,
-                 fmt::format("{} ({})", json["detail"].get_ref<const std::string&>(), answered->status)});
+                 fmt::format("{} ({})", json["detail"].get_ref<const std::string&>(), answered->status), json});
 }
 
 std::expected<std::string, std::string> read_token_file(const std::string& path) {

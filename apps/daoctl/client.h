@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "dao/base/clock.h"
+
 namespace dao {
 
 // Where the admin API is and what it wants to be shown.
@@ -27,6 +29,15 @@ struct ApiFailure {
   enum class Kind : std::uint8_t { unreachable, refused };
   Kind kind;
   std::string message;
+  nlohmann::json answer{};  // of a refusal: the API's; else null
+};
+
+// What is sent with a POST.
+struct ApiBody {
+  std::string text{};  // empty: none
+  std::string_view content_type = "application/json";
+  std::string if_match{};         // an ETag without quotes; empty: none
+  Milliseconds patience{10'000};  // for the answer
 };
 
 class AdminClient {
@@ -38,10 +49,11 @@ class AdminClient {
   // `body`: sent as JSON if it is not null.
   [[nodiscard]] std::expected<nlohmann::json, ApiFailure> post(const std::string& target,
                                                                const nlohmann::json& body) const;
+  [[nodiscard]] std::expected<nlohmann::json, ApiFailure> post(const std::string& target, const ApiBody& body) const;
 
  private:
   [[nodiscard]] std::expected<nlohmann::json, ApiFailure> ask(std::string_view method, const std::string& target,
-                                                              const std::string& body) const;
+                                                              const ApiBody& body) const;
 
   AdminAddress address_;
   std::string token_;

@@ -12,6 +12,7 @@ struct Command {
   std::string name;
   std::string what;
   std::vector<std::string> options;  // "--json"
+  std::vector<Command> commands{};   // below it
 };
 
 std::vector<std::string> options_of(const CLI::App& app) {
@@ -25,7 +26,7 @@ std::vector<std::string> options_of(const CLI::App& app) {
 std::vector<Command> commands_of(const CLI::App& app) {
   std::vector<Command> commands;
   for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back({one->get_name(), one->get_description(), options_of(*one)});
+    commands.push_back({one->get_name(), one->get_description(), options_of(*one), commands_of(*one)});
   }
   return commands;
 }
@@ -34,6 +35,12 @@ std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
   return text;
+}
+
+std::string names_of(const std::vector<Command>& commands) {
+  std::string names;
+  for (const Command& command : commands) names += (names.empty() ? "" : " ") + command.name;
+  return names;
 }
 
 // What stands in single quotes in a shell.
@@ -45,13 +52,20 @@ std::string shell_text(std::string_view text) {
 
 // The names that a command takes, one a line: the names of `daoctl names KIND`.
 constexpr std::string_view kUpstreamCommands = "drain|undrain";
+// Commands below another are "config show".
+constexpr std::string_view kSnapshotCommands = "'config show'|'config diff'|'config rollback'";
 
 std::string bash(const std::vector<Command>& commands, const std::vector<std::string>& options) {
-  std::string names;
   std::string cases;
+  std::string groups;
   for (const Command& command : commands) {
-    names += (names.empty() ? "" : " ") + command.name;
-    cases += fmt::format("    {}) words='{}' ;;\n", command.name, joined(command.options));
+    cases +=
+        fmt::format("    '{}') words='{} {}' ;;\n", command.name, names_of(command.commands), joined(command.options));
+    if (command.commands.empty()) continue;
+    groups += (groups.empty() ? "" : "|") + command.name;
+    for (const Command& below : command.commands) {
+      cases += fmt::format("    '{} {}') words='{}' ;;\n", command.name, below.name, joined(below.options));
+    }
   }
   return fmt::format(
       "# bash completion for daoctl; load it with: source <(daoctl completions bash)\n"
@@ -63,13 +77,17 @@ std::string bash(const std::vector<Command>& commands, const std::vector<std::st
       "    case \"${{COMP_WORDS[i]}}\" in\n"
       "      --admin|--token-file) ((i++)) ;;\n"
       "      -*) ;;\n"
-      "      *) command=\"${{COMP_WORDS[i]}}\"; break ;;\n"
+      "      *) case \"$command\" in\n"
+      "           '') command=\"${{COMP_WORDS[i]}}\" ;;\n"
+      "           {}) command+=\" ${{COMP_WORDS[i]}}\"; break ;;\n"
+      "           *) break ;;\n"
+      "         esac ;;\n"
       "    esac\n"
       "  done\n"
       "  case \"$previous\" in\n"
       "    --token-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); "
       "return ;;\n"
-      "    --admin|--interval|--count|--reason|--intent|--key) return ;;\n"
+      "    --admin|--interval|--count|--reason|--intent|--key|--by|--if-match|--limit) return ;;\n"
       "  esac\n"
       "  case \"$command\" in\n"
       "    '') words='{} {}' ;;\n"
@@ -79,23 +97,33 @@ std::string bash(const std::vector<Command>& commands, const std::vector<std::st
       "    case \"$command\" in\n"
       "      {}) words=$(daoctl names upstreams 2>/dev/null) ;;\n"
       "      explain) words=$(daoctl names routes 2>/dev/null) ;;\n"
+      "      {}) words=$(daoctl names snapshots 2>/dev/null) ;;\n"
+      "      'config apply') compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); "
+      "return ;;\n"
       "      completions) words='bash zsh fish' ;;\n"
       "    esac\n"
       "  fi\n"
       "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
       "}}\n"
       "complete -F _daoctl daoctl\n",
-      names, joined(options), cases, kUpstreamCommands);
+      groups, names_of(commands), joined(options), cases, kUpstreamCommands, kSnapshotCommands);
 }
 
 std::string zsh(const std::vector<Command>& commands, const std::vector<std::string>& options) {
   std::string list;
   std::string cases;
+  std::string groups;
   for (const Command& command : commands) {
     std::string what = command.what;
     for (char& c : what) c = c == ':' ? ';' : c;
     list += fmt::format("    '{}:{}'\n", command.name, shell_text(what));
-    cases += fmt::format("    {}) offers=({}) ;;\n", command.name, joined(command.options));
+    cases +=
+        fmt::format("    '{}') offers=({} {}) ;;\n", command.name, names_of(command.commands), joined(command.options));
+    if (command.commands.empty()) continue;
+    groups += (groups.empty() ? "" : "|") + command.name;
+    for (const Command& below : command.commands) {
+      cases += fmt::format("    '{} {}') offers=({}) ;;\n", command.name, below.name, joined(below.options));
+    }
   }
   return fmt::format(
       "#compdef daoctl\n"
@@ -108,7 +136,11 @@ std::string zsh(const std::vector<Command>& commands, const std::vector<std::str
       "    case \"${{words[i]}}\" in\n"
       "      --admin|--token-file) ((i++)) ;;\n"
       "      -*) ;;\n"
-      "      *) command=\"${{words[i]}}\"; break ;;\n"
+      "      *) case \"$command\" in\n"
+      "           '') command=\"${{words[i]}}\" ;;\n"
+      "           {}) command+=\" ${{words[i]}}\"; break ;;\n"
+      "           *) break ;;\n"
+      "         esac ;;\n"
       "    esac\n"
       "  done\n"
       "  if [[ -z $command ]]; then\n"
@@ -122,12 +154,14 @@ std::string zsh(const std::vector<Command>& commands, const std::vector<std::str
       "  case \"$command\" in\n"
       "    {}) offers+=(${{(f)\"$(daoctl names upstreams 2>/dev/null)\"}}) ;;\n"
       "    explain) offers+=(${{(f)\"$(daoctl names routes 2>/dev/null)\"}}) ;;\n"
+      "    {}) offers+=(${{(f)\"$(daoctl names snapshots 2>/dev/null)\"}}) ;;\n"
+      "    'config apply') _files ;;\n"
       "    completions) offers+=(bash zsh fish) ;;\n"
       "  esac\n"
       "  compadd -- $offers\n"
       "}}\n"
       "compdef _daoctl daoctl\n",
-      list, joined(options), cases, kUpstreamCommands);
+      list, groups, joined(options), cases, kUpstreamCommands, kSnapshotCommands);
 }
 
 std::string fish(const std::vector<Command>& commands, const std::vector<std::string>& options) {
@@ -144,7 +178,22 @@ std::string fish(const std::vector<Command>& commands, const std::vector<std::st
           fmt::format("complete -c daoctl -n '__fish_seen_subcommand_from {}' -l {}\n", command.name, option.substr(2));
     }
   }
+  for (const Command& command : commands) {
+    const std::string below_names = names_of(command.commands);
+    for (const Command& below : command.commands) {
+      const std::string here = fmt::format("__fish_seen_subcommand_from {}; and ", command.name);
+      text += fmt::format("complete -c daoctl -n '{}not __fish_seen_subcommand_from {}' -a {} -d '{}'\n", here,
+                          below_names, below.name, shell_text(below.what));
+      for (const std::string& option : below.options) {
+        text += fmt::format("complete -c daoctl -n '{}__fish_seen_subcommand_from {}' -l {}\n", here, below.name,
+                            option.substr(2));
+      }
+    }
+  }
   return text +
+         "complete -c daoctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from show diff "
+         "rollback' -a '(daoctl names snapshots 2>/dev/null)'\n"
+         "complete -c daoctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from apply' -F\n"
          "complete -c daoctl -n '__fish_seen_subcommand_from drain undrain' -a '(daoctl names upstreams 2>/dev/null)'\n"
          "complete -c daoctl -n '__fish_seen_subcommand_from explain' -a '(daoctl names routes 2>/dev/null)'\n"
          "complete -c daoctl -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'\n";

@@ -10,45 +10,28 @@
 
 #include "client.h"
 #include "completions.h"
+#include "config_command.h"
+#include "config_text.h"
 #include "exit_status.h"
+#include "show.h"
 #include "tables.h"
 #include "top.h"
 
 namespace {
 
 using dao::AdminClient;
+using dao::show;
+using dao::tell;
 using nlohmann::json;
-using Render = std::function<std::string(const json&)>;
-
-int tell(std::string_view problem, int status) {
-  fmt::print(stderr, "daoctl: {}\n", problem);
-  return status;
-}
-
-// Prints the answer, or says why there is none.
-int show(const std::expected<json, dao::ApiFailure>& answer, bool as_json, const Render& render) {
-  if (!answer) {
-    const bool unreachable = answer.error().kind == dao::ApiFailure::Kind::unreachable;
-    return tell(answer.error().message, unreachable ? dao::kUnreachable : dao::kFailed);
-  }
-  std::string text;
-  try {
-    text = as_json ? answer->dump(2) + "\n" : render(*answer);
-  } catch (const json::exception& odd) {
-    return tell(fmt::format("DAO's answer is not what this daoctl understands: {}", odd.what()), dao::kFailed);
-  }
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return tell("cannot write the answer", dao::kFailed);
-  }
-  return dao::kSuccess;
-}
-
 // The names of what there is, one a line; for completions.
 std::string names_text(const json& page) {
   std::string text;
   for (const char* list : {"upstreams", "routes"}) {
     if (!page.contains(list)) continue;
     for (const json& one : page.at(list)) text += one.at("name").get<std::string>() + "\n";
+  }
+  if (page.contains("snapshots")) {
+    for (const json& one : page.at("snapshots")) text += one.at("number").dump() + "\n";
   }
   return text;
 }
@@ -108,14 +91,19 @@ int main(int argc, char** argv) {
     command->add_option("--reason", reason, "for DAO's log");
   }
 
+  const dao::ConfigCommand config(app, as_json);
+
   std::string shell;
   CLI::App* completions = app.add_subcommand("completions", "print a completion script for a shell");
   completions->add_option("shell", shell, "bash, zsh or fish")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   std::string kind;
-  CLI::App* names = app.add_subcommand("names", "print the names of the upstreams or routes, for completions");
-  names->add_option("kind", kind, "upstreams or routes")->required()->check(CLI::IsMember({"upstreams", "routes"}));
+  CLI::App* names = app.add_subcommand(
+      "names", "print the names of upstreams or routes, or the numbers of snapshots, for completions");
+  names->add_option("kind", kind, "upstreams, routes or snapshots")
+      ->required()
+      ->check(CLI::IsMember({"upstreams", "routes", "snapshots"}));
 
   try {
     app.parse(argc, argv);
@@ -139,10 +127,15 @@ int main(int argc, char** argv) {
   }
   const AdminClient client(*std::move(parsed), std::move(token));
 
-  if (*status) return show(client.get("/v1/status"), as_json, dao::status_text);
+  if (*status) {
+    return show(client.get("/v1/status"), as_json, [](const json& page) {
+      return dao::alarms_text(page, dao::colours_of_output()) + dao::status_text(page);
+    });
+  }
+  if (config.given()) return config.run(client);
   if (*upstreams) return show(client.get("/v1/upstreams"), as_json, dao::upstreams_text);
   if (*routes) return show(client.get("/v1/routes"), as_json, dao::routes_text);
-  if (*names) return show(client.get("/v1/" + kind), false, names_text);
+  if (*names) return show(client.get(kind == "snapshots" ? "/v1/config/history" : "/v1/" + kind), false, names_text);
   if (*explain) {
     std::string target = "/v1/explain/" + dao::percent_encoded(route);
     if (!intent.empty()) target += "?intent=" + dao::percent_encoded(intent);

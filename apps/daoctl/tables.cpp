@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "config_text.h"
+
 namespace dao {
 
 namespace {
@@ -101,12 +103,19 @@ std::string status_text(const json& status) {
   for (const json& one : status.at("listeners")) {
     listeners += (listeners.empty() ? "" : ", ") + one.at("address").get<std::string>();
   }
+  const json& config = status.at("config");
+  std::string file = text_of(config.at("source"));
+  if (!config.at("from_file").get<bool>()) file += ", which says something else than what is in use";
   const std::pair<const char*, std::string> rows[] = {
       {"version", text_of(status.at("version"))},
       {"state", status.at("ready").get<bool>() ? "ready" : "not ready"},
       {"level", text_of(status.at("level"))},
       {"up", duration(status.at("uptime_seconds").get<double>()) + " since " + text_of(status.at("started_at"))},
-      {"config", text_of(status.at("config").at("source"))},
+      {"config", file},
+      {"applied", who_applied(config)},
+      {"restart",
+       config.at("pending_restart").empty() ? std::string() : "needed for " + joined(config.at("pending_restart"))},
+      {"store", store_text(status.at("store"))},
       {"process", fmt::format("pid {}, {} workers", status.at("pid").dump(), status.at("workers").dump())},
       {"listeners", listeners},
       {"connections",
@@ -118,7 +127,9 @@ std::string status_text(const json& status) {
       {"upstreams", upstreams.at("total").dump() + states},
   };
   std::string text;
-  for (const auto& [name, value] : rows) text += fmt::format("{:<12} {}\n", name, value);
+  for (const auto& [name, value] : rows) {
+    if (!value.empty()) text += fmt::format("{:<12} {}\n", name, value);
+  }
   return text;
 }
 

@@ -98,6 +98,117 @@ def test_drain_and_undrain(dao: Dao) -> None:
 def test_names_for_completions(dao: Dao) -> None:
     assert said(daoctl(dao, "names", "upstreams")) == "u0\nu1\n"
     assert said(daoctl(dao, "names", "routes")) == "all\n"
+    assert said(daoctl(dao, "names", "snapshots")) == "1\n"
+
+
+# config ----------------------------------------------------------------------------------------------------------
+
+
+def write_policy(dao: Dao, path: Path, policy: str) -> Path:
+    path.write_text(dao.config_path.read_text().replace('name = "all"\n', f'name = "all"\npolicy = "{policy}"\n', 1))
+    return path
+
+
+def test_config_apply_and_back(dao: Dao, tmp_path: Path) -> None:
+    new = write_policy(dao, tmp_path / "new.toml", "random")
+    change = '+ routes.rule[all].policy = "random"  (the default was "round-robin")\n'
+    dry = said(daoctl(dao, "config", "apply", str(new), "--dry-run"))
+    assert dry == "It is valid. Nothing was changed; it would change:\n" + change
+    assert read(dao, "/v1/config/status")["generation"] == 1
+    applied = said(daoctl(dao, "config", "apply", str(new), "--reason", "try it", "--by", "ada"))
+    assert applied == "Applied: generation 2, snapshot 2.\n" + change
+    assert said(daoctl(dao, "config", "diff")) == "From snapshot 1 to snapshot 2:\n" + change
+    assert said(daoctl(dao, "config", "diff", "1", "1")) == "From snapshot 1 to snapshot 1: no differences.\n"
+    assert said(daoctl(dao, "config", "show")) == new.read_text()
+    assert said(daoctl(dao, "config", "show", "1")) == dao.config_path.read_text()
+    again = said(daoctl(dao, "config", "apply", str(new)))
+    assert again == "It is what is in use: generation 2, snapshot 2.\n"
+    status = dict(line.split(maxsplit=1) for line in said(daoctl(dao, "status")).splitlines())
+    assert status["applied"].startswith("generation 2 (snapshot 2), by api: ada (127.0.0.1) at ")
+    assert status["applied"].endswith(": try it") and status["store"].endswith(", healthy")
+    assert "says something else" in status["config"]
+    back = said(daoctl(dao, "config", "rollback", "1"))
+    assert back.startswith("Applied: generation 3, snapshot 3.\n- routes.rule[all].policy")
+    head, *rows = said(daoctl(dao, "config", "history")).splitlines()
+    assert head.split() == ["NUMBER", "APPLIED", "AT", "CHANGES", "OUTCOME", "AUTHOR", "REASON"]
+    assert [row.split()[:2] for row in rows[:1]] == [[">", "3"]] and "try it" in rows[1] and len(rows) == 3
+    assert len(said(daoctl(dao, "config", "history", "--limit", "1")).splitlines()) == 2
+
+
+def test_config_apply_reads_standard_input(dao: Dao, tmp_path: Path) -> None:
+    new = write_policy(dao, tmp_path / "new.toml", "random")
+    result = subprocess.run(
+        [daoctl_program(), "--admin", address_text(dao.admin), "config", "apply", "-"],
+        input=new.read_text(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert said(result).startswith("Applied: generation 2")
+
+
+def test_config_apply_sends_what_a_file_includes(dao: Dao, tmp_path: Path) -> None:
+    """Relative to the file, wherever daoctl runs; what is wrong is told by the names that the files have here."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    text = dao.config_path.read_text()
+    start = text.index("[[routes.rule]]")
+    (parts / "rules.toml").write_text(text[start:].replace('name = "all"\n', 'name = "all"\npolicy = "random"\n', 1))
+    main = tmp_path / "main.toml"
+    main.write_text('include = ["parts/*.toml"]\n' + text[:start].replace("[routes]\n", ""))
+    said(daoctl(dao, "config", "apply", str(main)))
+    assert read(dao, "/v1/routes")["routes"][0]["policy"] == "random"
+    (parts / "rules.toml").write_text(text[start:] + "polcy = 1\n")
+    bad = daoctl(dao, "config", "apply", str(main))
+    assert bad.returncode == 1 and bad.stderr.startswith(f"{parts}/rules.toml:") and "polcy = 1" in bad.stderr
+
+
+def test_config_apply_of_a_bad_file(dao: Dao, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(dao.config_path.read_text().replace('name = "all"\n', 'name = "all"\npolcy = "random"\n', 1))
+    result = daoctl(dao, "config", "apply", str(bad))
+    assert (result.returncode, result.stdout) == (1, "")
+    checked = subprocess.run(
+        [os.environ.get("DAO_BIN") or str(Path(daoctl_program()).with_name("dao")), "check", str(bad)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    *findings, last = result.stderr.splitlines(keepends=True)
+    assert "".join(findings) == checked.stdout and "did you mean: policy" in checked.stdout
+    assert last == "daoctl: the configuration is not valid, nothing was changed\n"
+    as_json = daoctl(dao, "config", "apply", str(bad), "--json")
+    assert as_json.returncode == 1 and json.loads(as_json.stdout)["diagnostics"][0]["suggestion"] == "policy"
+    first, second, *_ = said(daoctl(dao, "status")).splitlines()
+    assert first.startswith("THE LAST RELOAD FAILED at ") and "generation 1 is still in use" in first
+    assert "polcy" in second
+    assert said(daoctl(dao, "config", "status")).startswith("THE LAST RELOAD FAILED")
+    missing = daoctl(dao, "config", "apply", str(tmp_path / "none"))
+    assert missing.returncode == 1 and "No such file" in missing.stderr
+
+
+def test_config_if_match(dao: Dao, tmp_path: Path) -> None:
+    new = write_policy(dao, tmp_path / "new.toml", "random")
+    etag = read(dao, "/v1/config/status")["etag"]
+    wrong = daoctl(dao, "config", "apply", str(new), "--if-match", "0" * len(etag))
+    assert (wrong.returncode, wrong.stderr) == (1, "daoctl: another configuration is in use (412)\n")
+    said(daoctl(dao, "config", "apply", str(new), "--if-match", f'"{etag}"'))
+
+
+def test_config_reload(dao: Dao) -> None:
+    said(daoctl(dao, "config", "reload", "--reason", "certificates"))
+    assert dao.wait_log("reason=certificates")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [(["status"], "status"), (["show"], ""), (["history"], "history"), (["show", "1"], "snapshots/1")],
+)
+def test_config_json_is_the_apis(dao: Dao, arguments: list[str], target: str) -> None:
+    path = f"/v1/config/{target}".rstrip("/")
+    assert json.loads(said(daoctl(dao, "config", *arguments, "--json"))) == read(dao, path)
 
 
 # Where DAO is ----------------------------------------------------------------------------------------------------
@@ -156,6 +267,11 @@ def test_something_else_there(dao: Dao, origin: Origin) -> None:
         ["top", "--interval", "0"],
         ["top", "--count", "x"],
         ["completions", "tcsh"],
+        ["config"],
+        ["config", "show", "0"],
+        ["config", "diff", "1", "x"],
+        ["config", "apply"],
+        ["config", "rollback"],
         ["--admin", "no-port", "status"],
         ["--admin", "unix:relative", "status"],
         ["--admin", "host:99999", "status"],

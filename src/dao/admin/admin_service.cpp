@@ -20,13 +20,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kBodyMax = 16384;
+constexpr std::size_t kBodyMax = 16384;  // of what is no configuration
 constexpr std::size_t kReasonMax = 256;
 // A worker answers between two batches of events.
 constexpr Nanoseconds kWorkerPatience = std::chrono::seconds(2);
 constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kReads = "GET, HEAD";
 constexpr std::string_view kChanges = "POST";
+// Every connection that the service has may send a small body at the same time.
+constexpr std::size_t kBodyMemory = 64 * kBodyMax;
 
 constexpr std::uint16_t kBadRequest = 400;
 constexpr std::uint16_t kNotFound = 404;
@@ -41,37 +43,27 @@ struct Gathering {
   rt::Event complete;
 };
 
-bool is_json(std::string_view content_type) {
-  std::string_view type = content_type.substr(0, content_type.find(';'));
-  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
-  return http::equals_ignoring_case(type, kJson);
+Answer no_such_upstream(const std::string& name) {
+  return refuse(kNotFound, "no_such_upstream", "no upstream is called " + name);
 }
 
-// The whole body, bounded by the service's limit; the error is the client's.
-rt::Task<Result<std::string>> read_all(http::Exchange& exchange, rt::Cancel& cancel) {
-  Result<http::BodyPiece> piece = exchange.take_buffered_body();
-  std::string body;
-  for (;;) {
-    if (!piece) co_return std::unexpected(piece.error());
-    body.append(piece->bytes.data(), piece->bytes.size());
-    if (piece->last) co_return body;
-    auto reading = exchange.read_body(&cancel, Nanoseconds::zero());
-    piece = co_await std::move(reading);
-  }
+Answer method_not_allowed(std::string_view allow) {
+  Answer wrong = refuse(kMethodNotAllowed, "method_not_allowed",
+                        allow == kChanges ? "what changes something is a POST"
+                        : allow == kReads ? "this is only read, with GET or HEAD"
+                                          : "this is read with GET or HEAD, and changed with POST");
+  wrong.allow = allow;
+  return wrong;
 }
 
 }  // namespace
 
-AdminService::Answer AdminService::no_such_upstream(const std::string& name) {
-  return refuse(kNotFound, "no_such_upstream", "no upstream is called " + name);
-}
-
 AdminService::AdminService(int listen_fd, AccessRules rules, server::Operations& operations)
-    : SideService(listen_fd, kBodyMax), rules_(std::move(rules)), operations_(operations) {}
-
-AdminService::Answer AdminService::refuse(std::uint16_t status, std::string_view error, std::string detail) {
-  return {.status = status, .body = {{"error", error}, {"detail", std::move(detail)}}};
-}
+    : SideService(listen_fd, std::max(kBodyMax, kConfigBodyMax)),
+      rules_(std::move(rules)),
+      operations_(operations),
+      config_(operations, loop(), ending()),
+      body_memory_(kBodyMemory) {}
 
 rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected) {
   Answer said;
@@ -97,6 +89,8 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
   constexpr std::uint16_t kUnauthorized = 401;
   if (said.status == kUnauthorized) response.add("WWW-Authenticate", "Bearer realm=\"dao\"");
   if (!said.allow.empty()) response.add("Allow", said.allow);
+  const std::string etag = fmt::format("\"{}\"", said.etag);
+  if (!said.etag.empty()) response.add("ETag", etag);
   response.add("Cache-Control", "no-store");
   response.add("X-Content-Type-Options", "nosniff");
   // A path of the operator's may be no UTF-8.
@@ -105,19 +99,28 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
   co_await std::move(replying);
 }
 
-rt::Task<AdminService::Answer> AdminService::answer_to(http::Exchange& exchange) {
+rt::Task<Answer> AdminService::answer_to(http::Exchange& exchange) {
   const http::RequestHead& request = exchange.request();
   const std::optional<Target> target = parse_target(request.path);
   if (!target) co_return refuse(kBadRequest, "bad_target", "the path or its query is not well-formed");
   const std::vector<std::string>& path = target->path;
   const bool reads = request.method == http::Method::get || request.method == http::Method::head;
+  const bool posts = request.method == http::Method::post;
+  if (const auto resource = ConfigApi::resource_at(*target); resource != ConfigApi::Resource::none) {
+    const std::string_view allow = ConfigApi::methods_of(resource);
+    if (reads && allow != kChanges) co_return config_.read(resource, *target);
+    if (!posts || allow == kReads) co_return method_not_allowed(allow);
+    auto ordering = config_.order(resource, *target, exchange);
+    Answer ordered = co_await std::move(ordering);
+    co_return ordered;
+  }
   const bool changes =
       path.size() == 4 && path[0] == "v1" && path[1] == "upstreams" && (path[3] == "drain" || path[3] == "undrain");
   const bool explains = path.size() == 3 && path[0] == "v1" && path[1] == "explain";
   if (!changes && !explains) {
     Answer page = read(*target);
     if (page.status == kNotFound || reads) co_return page;
-  } else if (changes && request.method == http::Method::post) {
+  } else if (changes && posts) {
     auto changing = change(exchange, path[2], path[3] == "drain");
     Answer changed = co_await std::move(changing);
     co_return changed;
@@ -126,13 +129,10 @@ rt::Task<AdminService::Answer> AdminService::answer_to(http::Exchange& exchange)
     Answer explained = co_await std::move(explaining);
     co_return explained;
   }
-  Answer wrong = refuse(kMethodNotAllowed, "method_not_allowed",
-                        changes ? "what changes something is a POST" : "this is only read, with GET or HEAD");
-  wrong.allow = changes ? kChanges : kReads;
-  co_return wrong;
+  co_return method_not_allowed(changes ? kChanges : kReads);
 }
 
-AdminService::Answer AdminService::read(const Target& target) {
+Answer AdminService::read(const Target& target) {
   const std::vector<std::string>& path = target.path;
   if (path.size() == 2 && path[0] == "v1") {
     if (path[1] == "status") return {.body = status_page(operations_)};
@@ -147,23 +147,20 @@ AdminService::Answer AdminService::read(const Target& target) {
     return {.body = upstream_page(operations_, *config, index)};
   }
   return refuse(kNotFound, "not_found",
-                "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE and, with POST, "
-                "/v1/upstreams/NAME/drain and /v1/upstreams/NAME/undrain");
+                "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE, /v1/config, "
+                "/v1/config/status, /v1/config/history, /v1/config/snapshots/N, /v1/config/diff and, with POST, "
+                "/v1/upstreams/NAME/drain, /v1/upstreams/NAME/undrain, /v1/config, /v1/config/reload and "
+                "/v1/config/rollback/N");
 }
 
-rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, const std::string& name, bool drain) {
-  auto reading = read_all(exchange, ending());
-  const Result<std::string> body = co_await std::move(reading);
-  if (!body) {
-    exchange.close_after();
-    const server::ErrorAnswer what = server::answer_for(body.error());
-    constexpr std::uint16_t kLeastError = 400;
-    co_return refuse(std::max(what.status, kLeastError), "bad_request", std::string(what.sentence));
-  }
+rt::Task<Answer> AdminService::change(http::Exchange& exchange, const std::string& name, bool drain) {
+  BodyMemory::Share share(body_memory_);
+  auto reading = read_body(exchange, kBodyMax, share, ending());
+  std::expected<std::string, Answer> body = co_await std::move(reading);
+  if (!body) co_return std::move(body.error());
   std::string reason;
   if (!body->empty()) {
-    const http::Field* type = exchange.request().find(http::FieldId::content_type);
-    if (type == nullptr || !is_json(type->value)) {
+    if (!http::equals_ignoring_case(media_type(exchange.request()), kJson)) {
       co_return refuse(kUnsupportedMediaType, "unsupported_media_type", "a body is application/json");
     }
     const json told = json::parse(*body, nullptr, false);
@@ -197,7 +194,7 @@ rt::Task<AdminService::Answer> AdminService::change(http::Exchange& exchange, co
                             {"routes_left_without", routes_left_without(operations_, *config)}}};
 }
 
-rt::Task<AdminService::Answer> AdminService::explain(const Target& target) {
+rt::Task<Answer> AdminService::explain(const Target& target) {
   const std::shared_ptr<const config::Config> config = operations_.config();
   const auto rule = std::ranges::find(config->rules, target.path[2], &config::Rule::name);
   if (rule == config->rules.end()) {

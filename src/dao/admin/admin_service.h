@@ -2,11 +2,14 @@
 // speaks it.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <expected>
+#include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 
 #include "dao/admin/access.h"
+#include "dao/admin/answer.h"
+#include "dao/admin/config_api.h"
 #include "dao/admin/target.h"
 #include "dao/server/operations.h"
 
@@ -19,15 +22,6 @@ class AdminService final : public server::SideService {
   ~AdminService() override { stop(false); }
 
  private:
-  // What is sent back.
-  struct Answer {
-    std::uint16_t status = 200;
-    nlohmann::json body;
-    std::string_view allow = {};  // for 405
-  };
-  static Answer refuse(std::uint16_t status, std::string_view error, std::string detail);
-  static Answer no_such_upstream(const std::string& name);
-
   rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override;
   rt::Task<Answer> answer_to(http::Exchange& exchange);
   rt::Task<Answer> change(http::Exchange& exchange, const std::string& name, bool drain);
@@ -36,6 +30,8 @@ class AdminService final : public server::SideService {
 
   const AccessRules rules_;
   server::Operations& operations_;
+  ConfigApi config_;
+  BodyMemory body_memory_;
 };
 
 // Reads the token, then makes the service.

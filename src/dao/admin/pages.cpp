@@ -1,6 +1,5 @@
 #include "dao/admin/pages.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "dao/admin/config_pages.h"
+#include "dao/admin/times.h"
 #include "dao/config/address.h"
 #include "dao/server/version.h"
 
@@ -20,13 +21,6 @@ using nlohmann::json;
 
 constexpr std::array<std::string_view, 4> kLevelNames = {"dormant", "aware", "vigilant", "transcendent"};
 constexpr std::array<std::string_view, 3> kGateNames = {"open", "trial", "closed"};
-
-std::string iso_time(WallTime at) {
-  const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(at);
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(milliseconds);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)),
-                     (milliseconds - seconds).count());
-}
 
 const sense::UpstreamView* upstream_in(const sense::ViewPtr& view, std::size_t index) {
   return view && index < view->upstreams.size() ? &view->upstreams[index] : nullptr;
@@ -147,21 +141,6 @@ json candidate_json(server::Operations& operations, const sense::ViewPtr& view, 
           {"why", one.why}};
 }
 
-json config_json(const server::ConfigStatus& status) {
-  return {{"source", status.source},
-          {"generation", status.generation},
-          {"snapshot", status.snapshot},
-          {"etag", status.etag},
-          {"author", status.author},
-          {"applied_at", iso_time(status.applied_at)},
-          {"from_file", status.from_file},
-          {"reloads_applied", status.reloads_applied},
-          {"reloads_failed", status.reloads_failed},
-          {"last_reload_successful", status.last_reload_successful},
-          {"last_error", status.last_error},
-          {"pending_restart", status.pending_restart}};
-}
-
 }  // namespace
 
 json status_page(server::Operations& operations) {
@@ -210,7 +189,8 @@ json status_page(server::Operations& operations) {
           {"pid", getpid()},
           {"started_at", iso_time(operations.started_at())},
           {"uptime_seconds", std::chrono::duration<double>(operations.uptime()).count()},
-          {"config", config_json(operations.config_status())},
+          {"config", config_status_json(operations.config_status())},
+          {"store", store_status_json(operations.store().status())},
           {"workers", operations.workers()},
           {"ready", operations.ready()},
           {"level", kLevelNames[static_cast<std::size_t>(view ? view->level : sense::View{}.level)]},

@@ -72,7 +72,7 @@ class Process final : private Operations {
   // It does not come into use.
   void give_up(Prepared prepared);
   void give_orders(Prepared& prepared);
-  void replace_side_services(const config::Config& config, Prepared& prepared);
+  void replace_side_services();
   void reload(std::string_view author);
   // An order from beginning to end.
   ConfigOutcome obey(const ConfigOrder& order);
@@ -140,8 +140,10 @@ class Process final : private Operations {
   std::unique_ptr<Listeners> listeners_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<liminal::Mind> mind_;
-  std::unique_ptr<MindThread> mind_thread_;  // gives Views to the workers: ends before them
-  std::unique_ptr<UpstreamNames> names_;     // and these addresses
+  std::unique_ptr<MindThread> mind_thread_;        // gives Views to the workers: ends before them
+  std::unique_ptr<UpstreamNames> names_;           // and these addresses
+  std::optional<SideDoor::Opened> new_telemetry_;  // what adopt() leaves to replace_side_services()
+  std::optional<SideDoor::Opened> new_admin_;
   SideDoor telemetry_;
   SideDoor admin_;
   std::atomic<bool> ready_{false};

@@ -173,7 +173,8 @@ void Process::adopt(Prepared prepared) {
     const std::lock_guard lock(current_mutex_);
     access_log_.swap(prepared.log);  // what the old one still holds is written when that goes, without the lock
   }
-  replace_side_services(config, prepared);
+  if (prepared.telemetry) new_telemetry_.emplace(*std::move(prepared.telemetry));
+  if (prepared.admin) new_admin_.emplace(*std::move(prepared.admin));
   keep_watch(config);
 }
 
@@ -206,30 +207,35 @@ void Process::give_orders(Prepared& prepared) {
   }
 }
 
-void Process::replace_side_services(const config::Config& config, Prepared& prepared) {
-  if (prepared.telemetry) {
-    const int fd = std::exchange(prepared.telemetry->fd, -1);
+// After whoever ordered the configuration was told of it: that may be the service that ends here.
+void Process::replace_side_services() {
+  const std::shared_ptr<const config::Config> in_use = config();
+  if (new_telemetry_) {
+    const int fd = std::exchange(new_telemetry_->fd, -1);
     std::unique_ptr<SideService> service;
     if (fd >= 0) {
-      log::info("telemetry", {{"address", prepared.telemetry->address.text()}});
+      log::info("telemetry", {{"address", new_telemetry_->address.text()}});
       service = std::make_unique<TelemetryService>(fd, [this] { return metrics(); }, [this] { return ready_.load(); });
     }
-    telemetry_.replace(config.telemetry.prometheus_bind, fd, std::move(service));
+    telemetry_.replace(in_use->telemetry.prometheus_bind, fd, std::move(service));
+    new_telemetry_.reset();
   }
-  if (prepared.admin) {
-    const int fd = std::exchange(prepared.admin->fd, -1);
+  if (new_admin_) {
+    const int fd = std::exchange(new_admin_->fd, -1);
     std::unique_ptr<SideService> service;
     if (fd >= 0) {
-      log::info("admin", {{"address", prepared.admin->address.text()}});
-      service = admin_factory_.make(fd, prepared.admin->address, *this);
+      log::info("admin", {{"address", new_admin_->address.text()}});
+      service = admin_factory_.make(fd, new_admin_->address, *this);
     }
-    admin_.replace(config.admin.bind, fd, std::move(service));
+    admin_.replace(in_use->admin.bind, fd, std::move(service));
+    new_admin_.reset();
   }
 }
 
 void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) {
   queue_->post([this, order = std::move(order), tell = std::move(tell)] {
     tell(ending_ ? ConfigOutcome{.result = ConfigOutcome::Result::ending, .error = "the process ends"} : obey(order));
+    replace_side_services();
   });
 }
 
@@ -238,6 +244,7 @@ void Process::reload(std::string_view author) {
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
              static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
   const ConfigOutcome outcome = obey(ConfigOrder{.author = std::string(author)});
+  replace_side_services();
   static_cast<void>(outcome);  // the log has it
   const std::shared_ptr<const config::Config> now = config();
   sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", now->rules.size(), now->upstreams.size());
@@ -356,7 +363,8 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
 
 ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
   describe_use(outcome);
-  if (order.dry_run) return outcome;
+  const bool nothing_wrong = outcome.result == ConfigOutcome::Result::not_found;
+  if (order.dry_run || nothing_wrong) return outcome;
   {
     const std::lock_guard lock(current_mutex_);
     ++status_.reloads_failed;
@@ -454,6 +462,23 @@ std::string Process::metrics() const {
   snapshot.log_dropped = log::dropped();
   snapshot.ready = ready_;
   snapshot.version = kVersion;
+  const ConfigStatus status = config_status();
+  snapshot.config = {
+      .generation = status.generation,
+      .reloads_applied = status.reloads_applied,
+      .reloads_failed = status.reloads_failed,
+      .last_reload_successful = status.last_reload_successful,
+      .last_success_seconds = std::chrono::duration<double>(status.applied_at.time_since_epoch()).count(),
+      .pending_restart = status.pending_restart.size()};
+  const memory::StoreStatus store = store_->status();
+  snapshot.store = {.persistent = store.kind != "memory",
+                    .healthy = store.healthy,
+                    .pending = store.pending,
+                    .written = store.written,
+                    .flushes = store.flushes,
+                    .failures = store.failures,
+                    .lost = store.lost,
+                    .begun_anew = store.begun_anew};
   snapshot.process = telemetry::read_process_figures();
   return telemetry::render_metrics(snapshot);
 }

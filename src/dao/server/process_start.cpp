@@ -79,6 +79,7 @@ int Process::run(config::LoadAttempt file) {
     auto prepared = prepare(std::move(beginning.config));
     if (prepared) {
       adopt(*std::move(prepared));
+      replace_side_services();
       follow_files(sources);
     } else {
       failure = std::move(prepared.error());

@@ -2,6 +2,7 @@
 // metrics.cpp; docs/metrics.md is made from it and a test fails when they differ.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -24,6 +25,28 @@ struct Numbered {
   std::uint32_t number = 0;
 };
 
+// The configuration in use, and what became of others.
+struct ConfigFigures {
+  std::uint64_t generation = 0;
+  std::uint64_t reloads_applied = 0;
+  std::uint64_t reloads_failed = 0;
+  bool last_reload_successful = true;
+  double last_success_seconds = 0;  // since 1970
+  std::size_t pending_restart = 0;  // keys
+};
+
+// What is kept beyond the process.
+struct StoreFigures {
+  bool persistent = false;
+  bool healthy = true;
+  std::uint64_t pending = 0;
+  std::uint64_t written = 0;
+  std::uint64_t flushes = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t begun_anew = 0;
+};
+
 // Everything a scrape needs; borrowed for the call. All numbers are the shards'. Upstreams (or routes) of the same name
 // are one series, summed; of what the view says, which has no sum, the busiest one is shown.
 struct MetricsSnapshot {
@@ -37,6 +60,8 @@ struct MetricsSnapshot {
   std::uint64_t log_dropped = 0;
   bool ready = false;
   std::string_view version = {};
+  ConfigFigures config = {};
+  StoreFigures store = {};
   ProcessFigures process = {};
 };
 

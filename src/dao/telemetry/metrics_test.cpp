@@ -69,6 +69,20 @@ class MetricsTest : public testing::Test {
          .log_dropped = 4,
          .ready = true,
          .version = "1.2.3",
+         .config = {.generation = 7,
+                    .reloads_applied = 6,
+                    .reloads_failed = 2,
+                    .last_reload_successful = false,
+                    .last_success_seconds = 1.5e9,
+                    .pending_restart = 1},
+         .store = {.persistent = true,
+                   .healthy = false,
+                   .pending = 3,
+                   .written = 40,
+                   .flushes = 5,
+                   .failures = 9,
+                   .lost = 8,
+                   .begun_anew = 1},
          .process = {
              .cpu_seconds = 1.5, .start_time_seconds = 1e9, .resident_bytes = 4096, .open_fds = 10, .max_fds = 1024}}));
   }
@@ -107,6 +121,23 @@ TEST_F(MetricsTest, NamesFollowTheConventions) {
     EXPECT_TRUE(name.starts_with("dao_") || name.starts_with("process_")) << name;
     EXPECT_EQ(name.ends_with("_total"), type == "counter") << name;
   }
+}
+
+TEST_F(MetricsTest, TellsOfConfigurationAndStore) {
+  EXPECT_EQ(value("dao_config_generation"), 7);
+  EXPECT_EQ(value("dao_config_last_reload_successful"), 0);
+  EXPECT_EQ(value("dao_config_last_reload_success_timestamp_seconds"), 1.5e9);
+  EXPECT_EQ(value(R"(dao_config_reloads_total{result="applied"})"), 6);
+  EXPECT_EQ(value(R"(dao_config_reloads_total{result="failed"})"), 2);
+  EXPECT_EQ(value("dao_config_pending_restart"), 1);
+  EXPECT_EQ(value("dao_store_persistent"), 1);
+  EXPECT_EQ(value("dao_store_healthy"), 0);
+  EXPECT_EQ(value("dao_store_pending_writes"), 3);
+  EXPECT_EQ(value("dao_store_writes_total"), 40);
+  EXPECT_EQ(value("dao_store_flushes_total"), 5);
+  EXPECT_EQ(value("dao_store_failures_total"), 9);
+  EXPECT_EQ(value("dao_store_lost_writes_total"), 8);
+  EXPECT_EQ(value("dao_store_begun_anew_total"), 1);
 }
 
 TEST_F(MetricsTest, RequestsAreSummedOverWorkers) {
