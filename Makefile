@@ -63,7 +63,7 @@ campaign-presence: ## randomised faults of upstreams; every presence verdict sco
 campaign-reload: ## 1000 random reloads under load of every kind; nobody may notice
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream
-	@/usr/bin/python3 tests/campaigns/reload/run.py $(CAMPAIGN_ARGS)
+	@/usr/bin/python3 tests/campaigns/reload/reload_campaign.py $(CAMPAIGN_ARGS)
 
 campaign-store: ## kill -9 at 500 random moments under writes to the store; it must be whole each time
 	@scripts/install-deps build test

@@ -824,7 +824,7 @@ def test_thirty_reloads_at_random_under_every_kind_of_load(tmp_path: Path) -> No
     """A short campaign (tests/campaigns/reload): no request fails, and no descriptor is left. Latencies are for the long
     one: they need a machine of their own."""
     sys.path.insert(0, str(REPOSITORY / "tests/campaigns/reload"))
-    from run import run_campaign, show
+    from reload_campaign import run_campaign, show
 
     result = run_campaign(30, 1, tmp_path, per_phase=10, quiet=True)
     broken = [text for text in result.promises if "p99" not in text]
