@@ -418,7 +418,8 @@ def test_unread_answers_do_not_pile_up_in_memory(start_dao, origin: Origin) -> N
 
     def settled() -> bool:
         samples.append(dao.rss_bytes())
-        return len(samples) >= 20 and len(set(samples[-20:])) == 1
+        # The mind's and the store's threads work on; a sanitizer keeps for a while what they free.
+        return len(samples) >= 20 and max(samples[-20:]) - min(samples[-20:]) <= 64 * 1024 * deadline.MEMORY_SCALE
 
     deadline.wait_until(settled, "DAO's memory to stop changing", poll=0.01)
     assert max(samples) - before < bound, f"{(max(samples) - before) >> 20} MiB more for {clients} slow readers"

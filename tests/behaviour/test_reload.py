@@ -817,7 +817,9 @@ def test_descriptors_and_memory_stay_flat(start_dao: StartDao, make_origin: Make
         expect_ok(client.exchange(get(f"/{number}")))
     origin.wait(lambda: origin.open_connections <= 2, "the idle connections of those that are gone to be closed")
     deadline.wait_until(lambda: dao.fd_count() <= fds, f"{fds} descriptors, as after the first ten")
-    assert dao.rss_bytes() - rss < (8 << 20) * deadline.MEMORY_SCALE
+    # ASan keeps up to 256 MiB of what was freed.
+    kept_by_sanitizer = 256 << 20 if deadline.MEMORY_SCALE > 1 else 0
+    assert dao.rss_bytes() - rss < (8 << 20) + kept_by_sanitizer
 
 
 def test_thirty_reloads_at_random_under_every_kind_of_load(tmp_path: Path) -> None:
