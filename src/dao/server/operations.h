@@ -38,8 +38,8 @@ class Operations {
   // Its text: one file or a bundle (config/sources.h), with its secrets.
   [[nodiscard]] virtual std::shared_ptr<const std::string> config_text() const = 0;
   [[nodiscard]] virtual ConfigStatus config_status() const = 0;
-  // `tell` is called on the main thread, once, when it is done or could not be; before the service that ordered it ends,
-  // if the new configuration has another one.
+  // `tell` is called on the main thread, once, when it is done or could not be; before the service that ordered it
+  // ends, if the new configuration has another one.
   virtual void order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) = 0;
   // The snapshots. What reads from it may wait for the disk.
   [[nodiscard]] virtual memory::Store& store() = 0;
