@@ -74,8 +74,9 @@ class Process final : private Operations {
   void give_orders(Prepared& prepared);
   void replace_side_services();
   void reload(std::string_view author);
-  // An order from beginning to end.
+  // An order from beginning to end, but for the side services, which finish() replaces.
   ConfigOutcome obey(const ConfigOrder& order);
+  void finish(const ConfigOrder& order, const ConfigOutcome& outcome);
   // The configuration that is ordered, and its text. The error is the outcome.
   struct Wanted {
     config::Loaded loaded;

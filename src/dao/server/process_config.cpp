@@ -207,7 +207,6 @@ void Process::give_orders(Prepared& prepared) {
   }
 }
 
-// After whoever ordered the configuration was told of it: that may be the service that ends here.
 void Process::replace_side_services() {
   const std::shared_ptr<const config::Config> in_use = config();
   if (new_telemetry_) {
@@ -234,8 +233,10 @@ void Process::replace_side_services() {
 
 void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) {
   queue_->post([this, order = std::move(order), tell = std::move(tell)] {
-    tell(ending_ ? ConfigOutcome{.result = ConfigOutcome::Result::ending, .error = "the process ends"} : obey(order));
-    replace_side_services();
+    if (ending_) return tell({.result = ConfigOutcome::Result::ending, .error = "the process ends"});
+    const ConfigOutcome outcome = obey(order);
+    tell(outcome);
+    finish(order, outcome);
   });
 }
 
@@ -243,9 +244,8 @@ void Process::reload(std::string_view author) {
   queue_->run();  // numbers that were released since can be used anew
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
              static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
-  const ConfigOutcome outcome = obey(ConfigOrder{.author = std::string(author)});
-  replace_side_services();
-  static_cast<void>(outcome);  // the log has it
+  const ConfigOrder order{.author = std::string(author)};
+  finish(order, obey(order));
   const std::shared_ptr<const config::Config> now = config();
   sd_notifyf(0, "READY=1\nSTATUS=Proxying %zu routes to %zu upstreams", now->rules.size(), now->upstreams.size());
 }
@@ -351,14 +351,22 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   for (const std::string& key : outcome.pending_restart) log::warning("needs a restart to change", {{"key", key}});
   outcome.result = same ? ConfigOutcome::Result::unchanged : ConfigOutcome::Result::applied;
   describe_use(outcome);
+  return outcome;
+}
+
+// After whoever ordered it was told: that may be the service that ends here.
+void Process::finish(const ConfigOrder& order, const ConfigOutcome& outcome) {
+  replace_side_services();
+  const bool applied = outcome.result == ConfigOutcome::Result::applied;
+  const bool read_again = outcome.result == ConfigOutcome::Result::unchanged && order.from == ConfigOrder::From::file;
+  if (!applied && !read_again) return;
   const std::shared_ptr<const config::Config> now = config();
   log::info("reloaded", {{"by", order.author},
                          {"generation", outcome.generation},
                          {"snapshot", outcome.snapshot},
-                         {"changed", !same},
+                         {"changed", applied},
                          {"routes", now->rules.size()},
                          {"upstreams", now->upstreams.size()}});
-  return outcome;
 }
 
 ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
