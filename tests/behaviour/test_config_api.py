@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +125,7 @@ def test_a_bad_configuration_changes_nothing(dao: Dao) -> None:
     assert diagnostic["suggestion"] == "policy"
     status = read(dao, "/v1/config/status")
     assert (status["generation"], status["last_reload_successful"], status["reloads_failed"]) == (1, False, 1)
-    assert "polcy" in status["last_error"]
+    assert "polcy" in status["last_error"] and status["last_error"].startswith("api: ")
     assert dao.metrics().total("dao_config_last_reload_successful") == 0
     expect_normal(dao)
     told(apply(dao, text_with(dao, policy="random")))
@@ -295,14 +296,17 @@ def test_diff(dao: Dao) -> None:
     assert error_of(ask(dao, "/v1/config/diff?from=x")) == (400, "bad_query")
 
 
-def test_history_over_a_restart(start_dao: StartDao, origin: Origin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [Dao.stop, Dao.kill], ids=["drained", "killed"])
+def test_history_over_a_restart(
+    start_dao: StartDao, origin: Origin, tmp_path: Path, end: Callable[[Dao], None]
+) -> None:
     """The next process has the history, and goes on with what was applied."""
     config = with_admin(simple_config(origin.url, memory={"path": str(tmp_path / "dao.db")}))
     first = start_dao(config)
     told(apply(first, text_with(first, policy="random"), query="?by=ada"))
     told(apply(first, text_with(first, policy="p2c"), query="?by=bob"))
     before = read(first, "/v1/config/history")
-    first.stop()
+    end(first)
     second = Dao(first.config_path.read_text(), first.directory)
     try:
         assert policy(second) == "p2c"
@@ -313,6 +317,27 @@ def test_history_over_a_restart(start_dao: StartDao, origin: Origin, tmp_path: P
         assert policy(second) == "random"
     finally:
         second.stop()
+
+
+def test_what_cannot_go_on_after_a_restart_gives_way_to_the_file(start_dao: StartDao, origin: Origin) -> None:
+    """A listener that was applied, and whose port another process has by then, must not keep DAO from starting."""
+    first = start_dao(with_admin(simple_config(origin.url)))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    both = json.dumps(["127.0.0.1:0", f"127.0.0.1:{port}"])
+    applied = first.config_path.read_text().replace('[server]\nbind = "127.0.0.1:0"', f"[server]\nbind = {both}", 1)
+    assert told(apply(first, applied))["result"] == "applied"
+    first.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        second = Dao(first.config_path.read_text(), first.directory)
+        try:
+            line = second.wait_log("cannot be used any more, going by the file")
+            assert line.level == "error" and str(port) in line.fields["reason"]
+            expect_normal(second)
+            status = read(second, "/v1/config/status")
+            assert (status["author"], status["from_file"]) == ("start", True)
+        finally:
+            second.stop()
 
 
 # Who may, and how much -------------------------------------------------------------------------------------------

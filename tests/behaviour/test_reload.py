@@ -210,6 +210,15 @@ def test_what_needs_a_restart_is_told(start_dao: StartDao, origin: Origin) -> No
     assert read(dao, "/v1/status")["config"]["pending_restart"] == pending
 
 
+def test_what_needs_a_restart_is_told_until_there_is_one(start_dao: StartDao, origin: Origin) -> None:
+    """It is not forgotten by the next reload, which has the same new value; it is by one that takes it back."""
+    dao = start_dao(with_admin(simple_config(origin.url)))
+    for policy, snapshots, pending in (("random", 7, True), ("p2c", 7, True), ("p2c", None, False)):
+        dao.reload(with_admin(simple_config(origin.url, rule={"policy": policy}, memory={"snapshots": snapshots})))
+        expected = ["memory.snapshots"] if pending else []
+        assert read(dao, "/v1/status")["config"]["pending_restart"] == expected
+
+
 # Who is under way -----------------------------------------------------------------------------------------------------
 
 
@@ -715,7 +724,7 @@ def test_websockets_live_through_many_reloads(start_dao: StartDao, origin: Origi
     client = dao.client()
     websocket = RawWebSocket(client)
     for number in range(20):
-        dao.reload(config(rule("all", ("u0", origin.url), ("x", f"http://127.0.0.1:{9000 + number}"))))
+        dao.reload(config(rule("all", ("u0", origin.url), (f"x{number}", origin.url))))
         websocket.send(frame(TEXT, b"%d" % number, masked=True))
         assert backend.read().payload == b"%d" % number
     client.close()

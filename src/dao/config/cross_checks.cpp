@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -219,107 +220,78 @@ void check_listener_tls(const Applied& applied, Findings& findings) {
   }
 }
 
+template <class Each>
+void for_each_upstream(const Applied& applied, Each each) {
+  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
+    const auto& upstreams = applied.draft.rules[i].upstreams;
+    for (std::size_t j = 0; j < upstreams.size(); ++j) each(upstreams[j], UpstreamPlace{.rule = i, .upstream = j});
+  }
+}
+
 void check_upstream_tls(const Applied& applied, Findings& findings) {
-  struct Known {
-    const UpstreamTls* tls;
-    UpstreamPlace place;
-  };
-  std::unordered_map<std::string_view, Known> known;
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const auto& upstreams = applied.draft.rules[i].upstreams;
-    for (std::size_t j = 0; j < upstreams.size(); ++j) {
-      const UpstreamDraft& upstream = upstreams[j];
-      const std::string path = fmt::format("routes.rule[{}].upstreams[{}]", i, j);
-      check_pair(applied, path, upstream.tls.cert, upstream.tls.key, findings);
-      if (upstream.url.text.empty() || upstream.name.empty()) continue;
-      if (upstream.url.scheme != Scheme::https && applied.places.contains(path + ".protocols")) {
-        findings.error(place(applied.places, path + ".protocols"), path + ".protocols",
-                       {.message = "the protocol is agreed on in TLS, which this upstream does not speak",
-                        .expected = "\"https://...\", or \"h2c://...\" for HTTP/2 without TLS"});
-      } else if (upstream.url.scheme != Scheme::https && upstream.tls != UpstreamTls{}) {
-        findings.error(place(applied.places, path + ".url"), path + ".url",
-                       {.message = "keys of TLS for an upstream without TLS", .expected = "\"https://...\""});
-      }
-      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.tls, {.rule = i, .upstream = j}});
-      if (added || *first->second.tls == upstream.tls) continue;
-      findings.error(place(applied.places, path + ".name"), path + ".name",
-                     {.message = fmt::format("the upstream {} has other keys of TLS on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.place.path() + ".name")),
-                      .expected = "the same keys wherever it is named"});
+  for_each_upstream(applied, [&](const UpstreamDraft& upstream, const UpstreamPlace& here) {
+    const std::string path = here.path();
+    check_pair(applied, path, upstream.tls.cert, upstream.tls.key, findings);
+    if (upstream.url.text.empty() || upstream.name.empty() || upstream.url.scheme == Scheme::https) return;
+    if (applied.places.contains(path + ".protocols")) {
+      findings.error(place(applied.places, path + ".protocols"), path + ".protocols",
+                     {.message = "the protocol is agreed on in TLS, which this upstream does not speak",
+                      .expected = "\"https://...\", or \"h2c://...\" for HTTP/2 without TLS"});
+    } else if (upstream.tls != UpstreamTls{}) {
+      findings.error(place(applied.places, path + ".url"), path + ".url",
+                     {.message = "keys of TLS for an upstream without TLS", .expected = "\"https://...\""});
     }
-  }
+  });
 }
 
-void check_upstream_proxy_protocol(const Applied& applied, Findings& findings) {
-  struct Known {
-    ProxyAnnouncement version;
-    UpstreamPlace place;
-  };
-  std::unordered_map<std::string_view, Known> known;
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const auto& upstreams = applied.draft.rules[i].upstreams;
-    for (std::size_t j = 0; j < upstreams.size(); ++j) {
-      const UpstreamDraft& upstream = upstreams[j];
-      if (upstream.name.empty()) continue;
-      const UpstreamPlace here{.rule = i, .upstream = j};
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.proxy_protocol, here});
-      if (added || first->second.version == upstream.proxy_protocol) continue;
-      const std::string path = here.path() + ".name";
-      findings.error(
-          place(applied.places, path), path,
-          {.message = fmt::format("the upstream {} has another \"proxy_protocol\" on {}", in_quotes(upstream.name),
-                                  line_of(applied, first->second.place.path() + ".name")),
-           .expected = "the same wherever it is named"});
-    }
-  }
+void check_upstream_probes(const Applied& applied, Findings& findings) {
+  for_each_upstream(applied, [&](const UpstreamDraft& upstream, const UpstreamPlace& here) {
+    const bool only_h2 =
+        upstream.url.scheme == Scheme::h2c || (upstream.url.scheme == Scheme::https && !upstream.tls.protocols.h1);
+    if (upstream.name.empty() || upstream.url.text.empty()) return;
+    if (upstream.probe.type != ProbeType::http || !only_h2) return;
+    const std::string path = here.path() + ".probe.type";
+    findings.error(
+        place(applied.places, path), path,
+        {.message = "the probe speaks HTTP/1.1, and this upstream only HTTP/2", .expected = "\"tcp\" or \"off\""});
+  });
 }
 
-void check_upstream_zones(const Applied& applied, Findings& findings) {
+// What is said of an upstream is the same wherever it is named. `what`: how the message calls it; `refused`: what
+// stands there counts for nothing.
+template <class Said, class Refused>
+void check_same_everywhere(const Applied& applied, Findings& findings, std::string_view what, Said said,
+                           Refused refused) {
   struct Known {
-    std::string_view zone;
+    const UpstreamDraft* upstream;
     UpstreamPlace place;
   };
   std::unordered_map<std::string_view, Known> known;
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const auto& upstreams = applied.draft.rules[i].upstreams;
-    for (std::size_t j = 0; j < upstreams.size(); ++j) {
-      const UpstreamDraft& upstream = upstreams[j];
-      if (upstream.name.empty()) continue;
-      const UpstreamPlace here{.rule = i, .upstream = j};
-      if (upstream.zone.empty() && applied.places.contains(here.path() + ".zone")) continue;  // refused
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.zone, here});
-      if (added || first->second.zone == upstream.zone) continue;
-      const std::string path = here.path() + ".name";
-      findings.error(place(applied.places, path), path,
-                     {.message = fmt::format("the upstream {} has another \"zone\" on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.place.path() + ".name")),
-                      .expected = "the same wherever it is named"});
-    }
-  }
+  for_each_upstream(applied, [&](const UpstreamDraft& upstream, const UpstreamPlace& here) {
+    if (upstream.name.empty() || refused(upstream, here)) return;
+    const auto [first, added] = known.emplace(upstream.name, Known{&upstream, here});
+    if (added || std::invoke(said, *first->second.upstream) == std::invoke(said, upstream)) return;
+    const std::string path = here.path() + ".name";
+    findings.error(place(applied.places, path), path,
+                   {.message = fmt::format("the upstream {} has {} on {}", in_quotes(upstream.name), what,
+                                           line_of(applied, first->second.place.path() + ".name")),
+                    .expected = "the same wherever it is named"});
+  });
 }
 
-void check_upstream_limits(const Applied& applied, Findings& findings) {
-  struct Known {
-    std::uint32_t most;
-    UpstreamPlace place;
+void check_upstreams_agree(const Applied& applied, Findings& findings) {
+  const auto never = [](const UpstreamDraft&, const UpstreamPlace&) { return false; };
+  const auto without_url = [](const UpstreamDraft& upstream, const UpstreamPlace&) {
+    return upstream.url.text.empty();
   };
-  std::unordered_map<std::string_view, Known> known;
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const auto& upstreams = applied.draft.rules[i].upstreams;
-    for (std::size_t j = 0; j < upstreams.size(); ++j) {
-      const UpstreamDraft& upstream = upstreams[j];
-      if (upstream.name.empty()) continue;
-      const UpstreamPlace here{.rule = i, .upstream = j};
-      const auto [first, added] = known.emplace(upstream.name, Known{upstream.max_in_flight, here});
-      if (added || first->second.most == upstream.max_in_flight) continue;
-      const std::string path = here.path() + ".name";
-      findings.error(
-          place(applied.places, path), path,
-          {.message = fmt::format("the upstream {} has another \"max_in_flight\" on {}", in_quotes(upstream.name),
-                                  line_of(applied, first->second.place.path() + ".name")),
-           .expected = "the same wherever it is named"});
-    }
-  }
+  const auto zone_refused = [&](const UpstreamDraft& upstream, const UpstreamPlace& here) {
+    return upstream.zone.empty() && applied.places.contains(here.path() + ".zone");
+  };
+  check_same_everywhere(applied, findings, "other keys of TLS", &UpstreamDraft::tls, without_url);
+  check_same_everywhere(applied, findings, R"(another "proxy_protocol")", &UpstreamDraft::proxy_protocol, never);
+  check_same_everywhere(applied, findings, R"(another "probe")", &UpstreamDraft::probe, never);
+  check_same_everywhere(applied, findings, R"(another "zone")", &UpstreamDraft::zone, zone_refused);
+  check_same_everywhere(applied, findings, R"(another "max_in_flight")", &UpstreamDraft::max_in_flight, never);
 }
 
 void check_policies(const Applied& applied, Findings& findings) {
@@ -371,37 +343,6 @@ void check_intents(const Applied& applied, Findings& findings) {
   }
 }
 
-void check_upstream_probes(const Applied& applied, Findings& findings) {
-  struct Known {
-    const Probe* probe;
-    UpstreamPlace place;
-  };
-  std::unordered_map<std::string_view, Known> known;
-  for (std::size_t i = 0; i < applied.draft.rules.size(); ++i) {
-    const auto& upstreams = applied.draft.rules[i].upstreams;
-    for (std::size_t j = 0; j < upstreams.size(); ++j) {
-      const UpstreamDraft& upstream = upstreams[j];
-      if (upstream.name.empty()) continue;
-      const UpstreamPlace here{.rule = i, .upstream = j};
-      const bool only_h2 =
-          upstream.url.scheme == Scheme::h2c || (upstream.url.scheme == Scheme::https && !upstream.tls.protocols.h1);
-      if (upstream.probe.type == ProbeType::http && only_h2 && !upstream.url.text.empty()) {
-        const std::string path = here.path() + ".probe.type";
-        findings.error(
-            place(applied.places, path), path,
-            {.message = "the probe speaks HTTP/1.1, and this upstream only HTTP/2", .expected = "\"tcp\" or \"off\""});
-      }
-      const auto [first, added] = known.emplace(upstream.name, Known{&upstream.probe, here});
-      if (added || *first->second.probe == upstream.probe) continue;
-      const std::string path = here.path() + ".name";
-      findings.error(place(applied.places, path), path,
-                     {.message = fmt::format("the upstream {} has another \"probe\" on {}", in_quotes(upstream.name),
-                                             line_of(applied, first->second.place.path() + ".name")),
-                      .expected = "the same wherever it is named"});
-    }
-  }
-}
-
 void check_presence(const Applied& applied, Findings& findings) {
   const Presence& presence = applied.draft.config.liminal.presence;
   const auto ordered = [&](std::string_view less, auto smaller, std::string_view more, auto larger) {
@@ -430,12 +371,10 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstreams(applied, findings);
   check_listener_tls(applied, findings);
   check_upstream_tls(applied, findings);
-  check_upstream_proxy_protocol(applied, findings);
   check_upstream_probes(applied, findings);
   check_presence(applied, findings);
   check_ttl(applied, findings);
-  check_upstream_zones(applied, findings);
-  check_upstream_limits(applied, findings);
+  check_upstreams_agree(applied, findings);
   check_policies(applied, findings);
   check_intents(applied, findings);
   check_filters(applied, findings);

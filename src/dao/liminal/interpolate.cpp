@@ -63,22 +63,6 @@ std::vector<UpstreamShare> shares_of(const config::Config& before, const config:
   return shares;
 }
 
-std::vector<EffectiveWeight> effective_weights(const config::Config& before, const config::Rule& rule_before,
-                                               const config::Config& after, const config::Rule& rule_after,
-                                               double progress) {
-  std::vector<EffectiveWeight> weights;
-  for (std::size_t i = 0; i < rule_before.upstreams.size(); ++i) {
-    for (std::size_t j = 0; j < rule_after.upstreams.size(); ++j) {
-      if (name_at(before, rule_before, i) != name_at(after, rule_after, j)) continue;
-      weights.push_back(
-          {.before = i,
-           .after = j,
-           .weight = interpolated(rule_before.upstreams[i].weight, rule_after.upstreams[j].weight, progress)});
-    }
-  }
-  return weights;
-}
-
 EffectiveRates effective_rates(const config::RateLimit& before, const config::RateLimit& after, double progress) {
   EffectiveRates rates;
   const bool same_key = before.key == after.key && before.header == after.header;

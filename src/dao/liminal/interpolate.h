@@ -3,8 +3,7 @@
 //
 // Weights: requests are shared out twice, among the sides by the clients' points, and within a side by that side's own
 // weights. Together that is the straight line, for every upstream, and the sides still differ in what is compared. So a
-// worker leaves the weights of each generation as they are; shares_of() says what comes of it. effective_weights() is
-// for whoever must have one weight for both sides, with which nothing that is due to weights can be compared.
+// worker leaves the weights of each generation as they are; shares_of() says what comes of it.
 //
 // Pure functions, any thread. They are called for each new View, not for each request.
 #pragma once
@@ -33,16 +32,6 @@ struct UpstreamShare {
 };
 std::vector<UpstreamShare> shares_of(const config::Config& before, const config::Rule& rule_before,
                                      const config::Config& after, const config::Rule& rule_after, double progress);
-
-struct EffectiveWeight {
-  std::size_t before = 0;  // position in Rule::upstreams of the old rule
-  std::size_t after = 0;   // and of the new one
-  double weight = 0;
-};
-// Of the upstreams that both rules have.
-std::vector<EffectiveWeight> effective_weights(const config::Config& before, const config::Rule& rule_before,
-                                               const config::Config& after, const config::Rule& rule_after,
-                                               double progress);
 
 // Requests per second, and at once.
 struct EffectiveRate {

@@ -79,22 +79,6 @@ TEST(Interpolate, WhatWorkersDoComesToTheseShares) {
   }
 }
 
-TEST(Interpolate, WeightsOfUpstreamsThatBothHave) {
-  const Pair pair;
-  for (int step = 0; step <= 100; ++step) {
-    const double progress = step / 100.0;
-    const auto weights =
-        effective_weights(pair.before, pair.before.rules[0], pair.after, pair.after.rules[0], progress);
-    ASSERT_EQ(weights.size(), 2U);
-    EXPECT_EQ(weights[0].before, 0U);
-    EXPECT_EQ(weights[0].after, 1U);
-    EXPECT_NEAR(weights[0].weight, 3 - 2 * progress, 1e-9);
-    EXPECT_EQ(weights[1].before, 1U);
-    EXPECT_EQ(weights[1].after, 0U);
-    EXPECT_NEAR(weights[1].weight, 1 + 8 * progress, 1e-9);
-  }
-}
-
 TEST(Interpolate, ALimitThatBothHaveIsOne) {
   const config::RateLimit before{.rps = 1, .burst = 10};
   const config::RateLimit after{.rpm = 120, .burst = 30};

@@ -24,8 +24,12 @@ void mind_step(benchmark::State& state) {
   constexpr std::size_t kShards = 4;
   auto config = std::make_shared<config::Config>();
   for (std::uint32_t i = 0; i < upstreams; ++i) {
-    config->upstreams.push_back({.name = "backend-" + std::to_string(i), .url = {}});
-    if (i % kPerRoute == 0) config->rules.emplace_back();
+    config->upstreams.push_back(
+        {.name = "backend-" + std::to_string(i), .number = static_cast<std::uint32_t>(i), .url = {}});
+    if (i % kPerRoute == 0) {
+      const auto number = static_cast<std::uint32_t>(config->rules.size());
+      config->rules.emplace_back().number = number;
+    }
     config->rules.back().upstreams.push_back({.index = i});
   }
   std::vector<std::unique_ptr<sense::Shard>> shards;

@@ -60,13 +60,21 @@ class Process final : private Operations {
     std::shared_ptr<telemetry::AccessLog> log;
   };
 
-  // Which configuration to begin with: the file's, unless another one goes on.
-  config::Loaded choose_beginning(config::LoadAttempt file);
+  struct Beginning {
+    config::Config config;
+    std::string text;
+    std::string author;
+    std::string reason;
+  };
+  // At the start: the first configuration comes into use. The error is a sentence for the operator.
+  std::expected<void, std::string> begin(Beginning beginning);
+  bool resume();
   void make_workers(const config::Config& config);
   std::expected<Prepared, std::string> prepare(config::Config config);
   std::expected<std::optional<SideDoor::Opened>, std::string> open_admin(const config::Config& config);
   std::expected<std::shared_ptr<telemetry::AccessLog>, std::string> open_access_log(
       const config::AccessLog& wanted) const;
+  [[nodiscard]] std::vector<std::string> pending_restart(const config::Config& wanted) const;
   void wait_for_addresses(const config::Config& config);
   void adopt(Prepared prepared);
   // It does not come into use.
@@ -129,6 +137,7 @@ class Process final : private Operations {
   std::string path_;                             // of the configuration file
   std::string file_text_;                        // what it said when it was read last
   memory::FileWatcher::Watched files_;           // what it was made of then
+  config::Memory store_settings_;                // what the store was opened with
   std::unique_ptr<memory::Store> store_;
   std::unique_ptr<ConfigHistory> history_;
   std::unique_ptr<memory::Learned> learned_;

@@ -30,17 +30,18 @@ std::int64_t connection_limit(const config::Server& server, std::size_t open_fil
   return static_cast<std::int64_t>(open_files > 2 * kReserve ? (open_files - kReserve) / 2 : open_files / 2);
 }
 
-// What a new value of must wait for.
-std::vector<std::string> pending_restart(const config::Config& now, const config::Config& wanted, std::size_t workers) {
+}  // namespace
+
+// The keys whose values are others than those that the process began with, and which it cannot change.
+std::vector<std::string> Process::pending_restart(const config::Config& wanted) const {
+  const config::Memory& memory = wanted.memory;
   std::vector<std::string> keys;
-  if (workers_of(wanted.server) != workers) keys.emplace_back("server.workers");
-  if (wanted.memory.off != now.memory.off || wanted.memory.path != now.memory.path) keys.emplace_back("memory.path");
-  if (wanted.memory.flush_interval != now.memory.flush_interval) keys.emplace_back("memory.flush_interval_ms");
-  if (wanted.memory.snapshots != now.memory.snapshots) keys.emplace_back("memory.snapshots");
+  if (workers_of(wanted.server) != worker_count_) keys.emplace_back("server.workers");
+  if (memory.off != store_settings_.off || memory.path != store_settings_.path) keys.emplace_back("memory.path");
+  if (memory.flush_interval != store_settings_.flush_interval) keys.emplace_back("memory.flush_interval_ms");
+  if (memory.snapshots != store_settings_.snapshots) keys.emplace_back("memory.snapshots");
   return keys;
 }
-
-}  // namespace
 
 // Opens and reads all that the configuration needs; nothing of it is in use before adopt().
 std::expected<Process::Prepared, std::string> Process::prepare(config::Config config) {
@@ -241,7 +242,6 @@ void Process::order(ConfigOrder order, std::function<void(const ConfigOutcome&)>
 }
 
 void Process::reload(std::string_view author) {
-  queue_->run();  // numbers that were released since can be used anew
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
              static_cast<long long>(clock_.now().time_since_epoch() / std::chrono::microseconds(1)));
   const ConfigOrder order{.author = std::string(author)};
@@ -298,7 +298,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   const std::shared_ptr<const std::string> text_before = config_text();
   const bool same = wanted->text == *text_before;
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
-                        .pending_restart = pending_restart(*config(), wanted->loaded.config, worker_count_)};
+                        .pending_restart = pending_restart(wanted->loaded.config)};
   // Takes its time where there are many routes: requests need not wait for it.
   const auto tell_changes = [&] {
     const auto changes = config::diff(*text_before, wanted->text);
@@ -377,7 +377,8 @@ ConfigOutcome Process::failed(const ConfigOrder& order, ConfigOutcome outcome) {
     const std::lock_guard lock(current_mutex_);
     ++status_.reloads_failed;
     status_.last_reload_successful = false;
-    status_.last_error = outcome.error;
+    // The text of an order stands in no file, whatever name its lines go by.
+    status_.last_error = order.from == ConfigOrder::From::text ? order.author + ": " + outcome.error : outcome.error;
     status_.last_reload_at = clock_.wall_now();
   }
   // Who has read the line may count on the status.

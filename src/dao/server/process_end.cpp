@@ -25,6 +25,7 @@ int Process::obey_signals() {
         if (const auto log = access_log()) log->reopen();
         break;
       case SIGHUP:
+        queue_->run();  // what came before it: numbers that were released can be used anew
         reload("SIGHUP");
         break;
       case SIGUSR2:

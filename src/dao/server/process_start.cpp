@@ -70,20 +70,17 @@ int Process::run(config::LoadAttempt file) {
   std::string failure = inherited ? std::string() : inherited.error();
   if (inherited) {
     inherited_ = *std::move(inherited);
-    store_ = memory::open_store(of_file.memory, clock_, inherited_->has_predecessor());
+    store_settings_ = of_file.memory;
+    store_ = memory::open_store(store_settings_, clock_, inherited_->has_predecessor());
     history_ = std::make_unique<ConfigHistory>(*store_, clock_);
     learned_ = std::make_unique<memory::Learned>(*store_, clock_);
-    const config::Sources sources = file.sources;
-    config::Loaded beginning = choose_beginning(std::move(file));
-    make_workers(beginning.config);
-    auto prepared = prepare(std::move(beginning.config));
-    if (prepared) {
-      adopt(*std::move(prepared));
-      replace_side_services();
-      follow_files(sources);
-    } else {
-      failure = std::move(prepared.error());
+    make_workers(of_file);
+    file_text_ = config::bundle(file.sources);
+    if (!resume()) {
+      const auto begun = begin({.config = std::move(of_file), .text = file_text_, .author = "start", .reason = {}});
+      if (!begun) failure = begun.error();
     }
+    follow_files(file.sources);
   }
   if (!failure.empty()) {
     log::error("cannot start", {{"reason", failure}});
@@ -104,35 +101,49 @@ int Process::run(config::LoadAttempt file) {
   return status;
 }
 
-config::Loaded Process::choose_beginning(config::LoadAttempt file) {
-  file_text_ = config::bundle(file.sources);
-  std::string text = file_text_;
-  std::string author = "start";
-  std::string reason;
-  config::Loaded chosen = *std::move(file.result);
-  if (const auto resumed = history_->to_resume(file_text_)) {
-    auto again = config::load_text(resumed->text, path_);
-    if (again) {
-      log::warning("going on with the configuration that was applied last; the file has not changed since",
-                   {{"snapshot", resumed->number}, {"author", resumed->author}, {"reason", resumed->reason}});
-      chosen = *std::move(again);
-      text = resumed->text;
-      author = resumed->author;
-      reason = resumed->reason;
-    } else {
-      log::error("the configuration that was applied last cannot be used any more, going by the file",
-                 {{"snapshot", resumed->number}, {"reason", config::render_line(again.error())}});
-    }
+// True: another configuration than the file's goes on, and is in use. What stands in its way now (a port, a
+// certificate) must not keep DAO from starting with the file.
+bool Process::resume() {
+  const auto snapshot = history_->to_resume(file_text_);
+  if (!snapshot) return false;
+  auto loaded = config::load_text(snapshot->text, path_);
+  std::string problem;
+  if (loaded) {
+    const auto begun = begin({.config = std::move(loaded->config),
+                              .text = snapshot->text,
+                              .author = snapshot->author,
+                              .reason = snapshot->reason});
+    if (!begun) problem = begun.error();
+  } else {
+    problem = config::render_line(loaded.error());
   }
+  if (!problem.empty()) {
+    log::error("the configuration that was applied last cannot be used any more, going by the file",
+               {{"snapshot", snapshot->number}, {"reason", problem}});
+    return false;
+  }
+  log::warning("going on with the configuration that was applied last; the file has not changed since",
+               {{"snapshot", snapshot->number}, {"author", snapshot->author}, {"reason", snapshot->reason}});
+  return true;
+}
+
+std::expected<void, std::string> Process::begin(Beginning beginning) {
+  auto prepared = prepare(std::move(beginning.config));
+  if (!prepared) return std::unexpected(std::move(prepared.error()));
   status_.source = path_;
-  status_.author = author;
-  status_.reason = reason;
-  status_.from_file = text == file_text_;
-  status_.etag = fingerprint(text);
-  status_.snapshot =
-      history_->started_with({.author = author, .reason = reason, .source = path_, .text = text, .file = file_text_});
-  text_ = std::make_shared<const std::string>(std::move(text));
-  return chosen;
+  status_.author = beginning.author;
+  status_.reason = beginning.reason;
+  status_.from_file = beginning.text == file_text_;
+  status_.etag = fingerprint(beginning.text);
+  status_.snapshot = history_->started_with({.author = beginning.author,
+                                             .reason = beginning.reason,
+                                             .source = path_,
+                                             .text = beginning.text,
+                                             .file = file_text_});
+  text_ = std::make_shared<const std::string>(std::move(beginning.text));
+  adopt(*std::move(prepared));
+  replace_side_services();
+  return {};
 }
 
 void Process::make_workers(const config::Config& config) {
