@@ -96,7 +96,7 @@ Result<std::unique_ptr<SocketStream>> SocketStream::connect(rt::EpollLoop& loop,
 
 SocketStream::~SocketStream() {
   loop_.timers().cancel(arm_timer_);
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0) loop_.close(fd_);
 }
 
 void SocketStream::on_events(std::uint32_t events) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace dao::rt {
 
@@ -25,8 +26,8 @@ EpollLoop::EpollLoop(const Clock& clock)
 }
 
 EpollLoop::~EpollLoop() {
-  close(event_fd_);
-  close(epoll_fd_);
+  ::close(event_fd_);
+  ::close(epoll_fd_);
 }
 
 bool EpollLoop::watch(int fd, IoSource& source) {
@@ -45,6 +46,18 @@ bool EpollLoop::watch_level(int fd, IoSource& source) {
 
 void EpollLoop::unwatch(int fd) {
   epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void EpollLoop::close(int fd) {
+  if (descriptors_shared_) unwatch(fd);
+  ::close(fd);
+}
+
+void EpollLoop::share_descriptors(bool shared, std::function<void()> done) {
+  post([this, shared, done = std::move(done)] {
+    descriptors_shared_ = shared;
+    done();
+  });
 }
 
 void EpollLoop::post(std::function<void()> message) {

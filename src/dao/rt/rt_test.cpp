@@ -1,5 +1,7 @@
 // The runtime's contract, in virtual time.
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -193,6 +195,32 @@ TEST(EpollLoop, MessagesFromOtherThreadsArriveInOrder) {
   sender.join();
   ASSERT_EQ(seen.size(), 1000U);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
+}
+
+// A child has copies of all descriptors between fork and exec, and for the kernel a watch goes on as long as any of them
+// is open: it would tell of a source that is no more.
+TEST(EpollLoop, NothingIsHeardOfAClosedDescriptorThatHasACopy) {
+  struct Source final : IoSource {
+    void on_events(std::uint32_t) override { ++events; }
+    int events = 0;
+  };
+  const SystemClock clock;
+  EpollLoop loop(clock);
+  Source source;
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+  ASSERT_TRUE(loop.watch(ends[0], source));
+  const int copy = dup(ends[0]);
+  loop.share_descriptors(true, [&] {
+    source.events = 0;
+    loop.close(ends[0]);
+    EXPECT_EQ(write(ends[1], "x", 1), 1);
+    loop.request_stop();
+  });
+  loop.run();
+  EXPECT_EQ(source.events, 0);
+  ::close(copy);
+  ::close(ends[1]);
 }
 
 TEST(EpollLoop, ABusyLoopHearsOfEverything) {

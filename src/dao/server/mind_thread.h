@@ -34,6 +34,8 @@ class MindThread {
   // Any thread: these generations are in use from now on, the newest first. `done` is called on the mind's thread when
   // it knows nothing of others any more.
   void reconfigure(std::vector<std::shared_ptr<const Generation>> generations, std::function<void()> done);
+  // Any thread: rt/epoll_loop.h.
+  void share_descriptors(bool shared, std::function<void()> done) { loop_.share_descriptors(shared, std::move(done)); }
   // Any thread but the mind's: what was learned is handed to the store; waits for that.
   void save_learned();
   // Any thread: another process learns from now on.

@@ -97,6 +97,8 @@ class Process final : private Operations {
   void follow_files(const config::Sources& sources);
   void keep_watch(const config::Config& config);
   int obey_signals();
+  // For all loops; true when it is in force everywhere.
+  bool share_descriptors(bool shared);
   // The successor's process id, or 0 if there is none and this process carries on.
   pid_t upgrade();
   int drain(std::string_view why, bool handed_over);

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <memory>
+#include <semaphore>
 #include <thread>
 
 #include "dao/base/log.h"
@@ -40,6 +42,25 @@ int Process::obey_signals() {
   }
 }
 
+bool Process::share_descriptors(bool shared) {
+  const auto told = std::make_shared<std::counting_semaphore<>>(0);
+  const auto tell = [told] { told->release(); };
+  std::size_t loops = worker_count_ + 1;
+  for (const auto& worker : workers_) worker->share_descriptors(shared, tell);
+  mind_thread_->share_descriptors(shared, tell);
+  for (const SideDoor* door : {&telemetry_, &admin_}) {
+    if (door->service() == nullptr) continue;
+    door->service()->share_descriptors(shared, tell);
+    ++loops;
+  }
+  constexpr auto kPatience = std::chrono::seconds(5);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (std::size_t i = 0; i < loops; ++i) {
+    if (!told->try_acquire_until(deadline)) return false;
+  }
+  return true;
+}
+
 pid_t Process::upgrade() {
   log::info("upgrading", {{"program", program_.path}});
   std::vector<HandedOver> sockets = listeners_->sockets();
@@ -50,7 +71,12 @@ pid_t Process::upgrade() {
   mind_thread_->save_learned();
   constexpr Milliseconds kStorePatience{1000};
   if (store_->flush(kStorePatience) == memory::Kept::not_yet) log::warning("the store is slow", {});
+  if (!share_descriptors(true)) {
+    log::error("upgrade failed, carrying on", {{"reason", "a thread does not answer"}});
+    return 0;
+  }
   const auto successor = start_successor(program_, sockets, signals_);
+  share_descriptors(false);
   if (!successor) {
     log::error("upgrade failed, carrying on", {{"reason", successor.error()}});
     return 0;

@@ -39,6 +39,8 @@ class SideDoor {
   // `handed_over`: another process listens on the same socket.
   void close(bool handed_over);
 
+  // Null: there is none.
+  [[nodiscard]] SideService* service() const { return service_.get(); }
   // For a successor: the key and the descriptor; -1 without.
   [[nodiscard]] const std::string& key() const { return key_; }
   [[nodiscard]] int fd() const { return fd_; }

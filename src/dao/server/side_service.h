@@ -22,6 +22,8 @@ class SideService : private http::RequestHandler {
   ~SideService() override = default;
 
   void start();
+  // Any thread: rt/epoll_loop.h.
+  void share_descriptors(bool shared, std::function<void()> done) { loop_.share_descriptors(shared, std::move(done)); }
   // Any thread: ends the thread, open connections included. Once is enough, more does no harm.
   // `handed_over`: another process listens on the same socket.
   void stop(bool handed_over);

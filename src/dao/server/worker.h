@@ -82,6 +82,8 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   // connection that it believes to be open.
   void hand_over();
   void close_idle();
+  // Any thread: rt/epoll_loop.h.
+  void share_descriptors(bool shared, std::function<void()> done) { loop_.share_descriptors(shared, std::move(done)); }
   // Waits for the thread to end.
   void join();
 
