@@ -235,8 +235,8 @@ std::expected<nlohmann::json, ApiFailure> AdminClient::ask(std::string_view meth
   if (!answered && !sent) return unreachable(sent.error());
   if (!answered) return unreachable(answered.error());
   const nlohmann::json json = nlohmann::json::parse(answered->body, nullptr, false);
-  constexpr std::uint16_t kOk = 200;
-  if (answered->status == kOk && !json.is_discarded()) return json;
+  const bool obeyed = answered->status / 100 == 2;
+  if (obeyed && !json.is_discarded()) return json;
   const bool explained = json.is_object() && json.contains("detail") && json["detail"].is_string();
   if (!explained) return unreachable(fmt::format("what answers there ({}) is no admin API", answered->status));
   return std::unexpected(

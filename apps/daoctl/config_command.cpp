@@ -4,11 +4,13 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -98,9 +100,25 @@ ConfigCommand::ConfigCommand(CLI::App& app, bool& as_json) : as_json_(as_json), 
   reload_ = add("reload", "read the configuration file again");
   rollback_ = add("rollback", "use the configuration of a snapshot again");
   rollback_->add_option("snapshot", snapshot_, "its number")->required()->check(number_from_one())->type_name("N");
-  for (CLI::App* one : {apply_, reload_, rollback_}) {
+  const auto add_signature = [&](CLI::App* one) {
     one->add_option("--reason", reason_, "for the history and the log");
     one->add_option("--by", by_, "who does this, for the history and the log")->capture_default_str();
+  };
+  transition_ = {add("pause", "the transition that is under way goes no further"), add("resume", "it goes on"),
+                 add("abort", "it is taken back: every client sees the old configuration"),
+                 add("finish", "it is over: every client sees the new configuration")};
+  for (CLI::App* one : transition_) add_signature(one);
+  std::size_t over = 0;
+  for (CLI::App* one : {apply_, reload_, rollback_}) {
+    add_signature(one);
+    over_[over++] =
+        one->add_option("--over", over_ms_,
+                        "gradually, in that time (5m, 90s, 500ms); 0: at once. If not given: as "
+                        "liminal.metamorphic.transition_ms of the configuration says, a rollback at once")
+            ->transform(CLI::AsNumberWithUnit(
+                std::map<std::string, std::uint64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}},
+                CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+            ->type_name("TIME");
     one->add_option("--if-match", if_match_, "only if the configuration in use has this etag")->type_name("ETAG");
     one->add_flag("--dry-run", dry_run_, "prepare it, and say what would change; change nothing");
   }
@@ -130,6 +148,9 @@ int ConfigCommand::run(const AdminClient& client) const {
   }
   if (*apply_) return apply(client);
   if (*reload_) return order(client, "/v1/config/reload", {}, {});
+  for (const CLI::App* one : transition_) {
+    if (*one) return order_transition(client, one->get_name());
+  }
   return order(client, fmt::format("/v1/config/rollback/{}", snapshot_), {}, {});
 }
 
@@ -141,11 +162,28 @@ int ConfigCommand::apply(const AdminClient& client) const {
   return order(client, "/v1/config", *std::move(text), sources);
 }
 
+std::string ConfigCommand::signature() const {
+  std::string query;
+  if (!reason_.empty()) query += "&reason=" + percent_encoded(reason_);
+  if (!by_.empty()) query += "&by=" + percent_encoded(by_);
+  return query;
+}
+
+int ConfigCommand::order_transition(const AdminClient& client, const std::string& what) const {
+  std::string query = signature();
+  if (!query.empty()) query.front() = '?';
+  const auto answer =
+      client.post(fmt::format("/v1/config/transition/{}{}", what, query), ApiBody{.patience = kOrderPatience});
+  return show(answer, as_json_, [](const json& page) { return transition_text(page.at("transition")); });
+}
+
 int ConfigCommand::order(const AdminClient& client, const std::string& path, std::string text,
                          const config::Sources& sources) const {
   std::string target = path + (dry_run_ ? "?dry_run=true" : "?dry_run=false");
-  if (!reason_.empty()) target += "&reason=" + percent_encoded(reason_);
-  if (!by_.empty()) target += "&by=" + percent_encoded(by_);
+  target += signature();
+  if (std::ranges::any_of(over_, [](const CLI::Option* option) { return option->count() > 0; })) {
+    target += fmt::format("&over_ms={}", over_ms_);
+  }
   std::string_view etag = if_match_;
   if (etag.size() > 1 && etag.starts_with('"') && etag.ends_with('"')) etag = etag.substr(1, etag.size() - 2);
   const auto answer = client.post(target, ApiBody{.text = std::move(text),

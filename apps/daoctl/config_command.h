@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "client.h"
 #include "dao/config/sources.h"
@@ -24,6 +25,8 @@ class ConfigCommand {
 
  private:
   [[nodiscard]] int apply(const AdminClient& client) const;
+  [[nodiscard]] int order_transition(const AdminClient& client, const std::string& what) const;
+  [[nodiscard]] std::string signature() const;
   [[nodiscard]] int order(const AdminClient& client, const std::string& path, std::string text,
                           const config::Sources& sources) const;
 
@@ -36,6 +39,7 @@ class ConfigCommand {
   CLI::App* apply_;
   CLI::App* reload_;
   CLI::App* rollback_;
+  std::vector<CLI::App*> transition_;  // pause, resume, abort, finish
   std::uint64_t snapshot_ = 0;
   std::uint64_t from_ = 0;
   std::uint64_t to_ = 0;
@@ -45,6 +49,8 @@ class ConfigCommand {
   std::string by_;
   std::string if_match_;
   bool dry_run_ = false;
+  std::uint64_t over_ms_ = 0;
+  CLI::Option* over_[3] = {};
 };
 
 }  // namespace dao

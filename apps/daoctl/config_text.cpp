@@ -59,6 +59,10 @@ std::string counts_text(const json& counts) {
   return text.empty() ? "none" : text;
 }
 
+std::string percent(double part) {
+  return fmt::format("{:.3g} %", part * 100);
+}
+
 }  // namespace
 
 Colours colours_of_output() {
@@ -95,6 +99,18 @@ std::string alarms_text(const json& status, Colours colours) {
                      kAlarm, colours);
     text += coloured("  " + text_of(config.at("last_error")), kAlarm, colours);
   }
+  if (const json& transition = config.at("transition"); !transition.is_null()) {
+    const json& state = transition.at("state");
+    const bool stopped = state == "paused" && transition.at("worse").get<bool>();
+    if (state == "rolled_back" || stopped) {
+      text += coloured(
+          fmt::format("THE {} at {}; generation {} is in use. Why:",
+                      stopped ? "TRANSITION WAITS FOR YOU since it was found worse" : "LAST TRANSITION WAS ROLLED BACK",
+                      text_of(transition.at("state_since")), config.at("generation").dump()),
+          kAlarm, colours);
+      text += coloured("  " + text_of(transition.at("state_reason")), kAlarm, colours);
+    }
+  }
   if (!status.contains("store")) return text;
   const json& store = status.at("store");
   if (!store.at("healthy").get<bool>()) {
@@ -123,6 +139,38 @@ std::string config_status_text(const json& status) {
   for (const auto& [name, value] : rows) {
     if (!value.empty()) text += fmt::format("{:<12} {}\n", name, value);
   }
+  if (!status.at("transition").is_null()) text += transition_text(status.at("transition"));
+  return text;
+}
+
+std::string transition_brief(const json& transition) {
+  if (transition.is_null() || transition.at("over").get<bool>()) return {};
+  return fmt::format("{}: {} of the clients see generation {} ({}); see `daoctl config status`",
+                     text_of(transition.at("state")), percent(transition.at("progress").get<double>()),
+                     transition.at("generation").dump(), snapshot_name(transition.at("snapshot")));
+}
+
+std::string transition_text(const json& transition) {
+  const auto seconds = [&](const char* key) { return duration(transition.at(key).get<double>() / 1000); };
+  const bool over = transition.at("over").get<bool>();
+  std::string text = fmt::format(
+      "{:<12} {}{}, to generation {} ({}), by {}\n", "transition", text_of(transition.at("state")),
+      over ? "" : ": " + percent(transition.at("progress").get<double>()) + " of the clients see the new configuration",
+      transition.at("generation").dump(), snapshot_name(transition.at("snapshot")), text_of(transition.at("author")));
+  const auto row = [&text](const std::string& line) { text += fmt::format("{:<12} {}\n", "", line); };
+  row(fmt::format(
+      "began at {}, {} {}, planned for {}{}{}", text_of(transition.at("began_at")), over ? "took" : "for",
+      seconds("elapsed_ms"), seconds("transition_ms"),
+      transition.at("waited_ms") == 0 ? "" : "; waited " + seconds("waited_ms") + " for evidence",
+      transition.at("waits_for").is_null() ? "" : " (waits now: " + text_of(transition.at("waits_for")) + ")"));
+  row(fmt::format("since {}: {}", text_of(transition.at("state_since")), text_of(transition.at("state_reason"))));
+  for (const char* name : {"old", "new"}) {
+    const json& side = transition.at(name);
+    row(fmt::format("{}: {} requests, {} failed, p50 {} ms, p95 {} ms, p99 {} ms", name, side.at("requests").dump(),
+                    percent(side.at("error_rate").get<double>()), figure(side.at("p50_ms")), figure(side.at("p95_ms")),
+                    figure(side.at("p99_ms"))));
+  }
+  row(text_of(transition.at("verdict")));
   return text;
 }
 
@@ -184,6 +232,11 @@ std::string ordered_text(const json& answer, Colours colours) {
   } else if (result == "valid") {
     text = changes.empty() ? "It is valid, and would change nothing.\n"
                            : "It is valid. Nothing was changed; it would change:\n";
+  } else if (result == "transition_begun") {
+    const json& transition = answer.at("transition");
+    text = fmt::format("Begun: generation {} ({}) takes over in {}. `daoctl config status` tells how it stands.\n",
+                       transition.at("generation").dump(), snapshot_name(transition.at("snapshot")),
+                       duration(transition.at("transition_ms").get<double>() / 1000));
   } else {
     text = fmt::format("Applied: generation {}, {}.\n", answer.at("generation").dump(),
                        snapshot_name(answer.at("snapshot")));

@@ -15,6 +15,9 @@ enum class Colours : bool { off, on };
 [[nodiscard]] Colours colours_of_output();
 
 [[nodiscard]] std::string config_status_text(const nlohmann::json& status);
+[[nodiscard]] std::string transition_text(const nlohmann::json& transition);
+// In a few words, while it is under way; else empty. May be null.
+[[nodiscard]] std::string transition_brief(const nlohmann::json& transition);
 [[nodiscard]] std::string history_text(const nlohmann::json& page);
 // Lines with '+', '-' and '~'.
 [[nodiscard]] std::string changes_text(const nlohmann::json& changes, Colours colours);

@@ -15,14 +15,6 @@ namespace {
 using nlohmann::json;
 
 // Three significant digits for what is small, none behind the point for what is large.
-std::string figure(const json& value) {
-  if (!value.is_number()) return "-";
-  const double number = value.get<double>();
-  if (number == 0) return "0";
-  constexpr double kLarge = 100;
-  return std::abs(number) >= kLarge ? fmt::format("{:.0f}", number) : fmt::format("{:.3g}", number);
-}
-
 std::string percent(const json& share) {
   return share.is_number() ? fmt::format("{:.1f}%", share.get<double>() * 100) : "-";
 }
@@ -31,17 +23,6 @@ std::string text_of(const json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_null()) return "-";
   return value.dump();
-}
-
-std::string duration(double seconds) {
-  const auto whole = static_cast<long long>(seconds);
-  constexpr long long kMinute = 60;
-  constexpr long long kHour = 60 * kMinute;
-  constexpr long long kDay = 24 * kHour;
-  if (whole >= kDay) return fmt::format("{}d {}h", whole / kDay, whole % kDay / kHour);
-  if (whole >= kHour) return fmt::format("{}h {}m", whole / kHour, whole % kHour / kMinute);
-  if (whole >= kMinute) return fmt::format("{}m {}s", whole / kMinute, whole % kMinute);
-  return fmt::format("{:.1f}s", seconds);
 }
 
 std::string joined(const json& list) {
@@ -64,6 +45,25 @@ std::string in_flight_of(const json& upstream) {
 }
 
 }  // namespace
+
+std::string figure(const json& value) {
+  if (!value.is_number()) return "-";
+  const double number = value.get<double>();
+  if (number == 0) return "0";
+  constexpr double kLarge = 100;
+  return std::abs(number) >= kLarge ? fmt::format("{:.0f}", number) : fmt::format("{:.3g}", number);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(seconds);
+  constexpr long long kMinute = 60;
+  constexpr long long kHour = 60 * kMinute;
+  constexpr long long kDay = 24 * kHour;
+  if (whole >= kDay) return fmt::format("{}d {}h", whole / kDay, whole % kDay / kHour);
+  if (whole >= kHour) return fmt::format("{}h {}m", whole / kHour, whole % kHour / kMinute);
+  if (whole >= kMinute) return fmt::format("{}m {}s", whole / kMinute, whole % kMinute);
+  return fmt::format("{:.1f}s", seconds);
+}
 
 TextTable::TextTable(std::vector<std::string> head, std::size_t left_columns) : left_columns_(left_columns) {
   rows_.push_back(std::move(head));
@@ -113,6 +113,7 @@ std::string status_text(const json& status) {
       {"up", duration(status.at("uptime_seconds").get<double>()) + " since " + text_of(status.at("started_at"))},
       {"config", file},
       {"applied", who_applied(config)},
+      {"transition", transition_brief(config.at("transition"))},
       {"restart",
        config.at("pending_restart").empty() ? std::string() : "needed for " + joined(config.at("pending_restart"))},
       {"store", store_text(status.at("store"))},

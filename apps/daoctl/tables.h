@@ -20,6 +20,11 @@ class TextTable {
   std::size_t left_columns_;
 };
 
+// A number in as many digits as tell something.
+std::string figure(const nlohmann::json& value);
+// "3 h 12 min".
+std::string duration(double seconds);
+
 std::string status_text(const nlohmann::json& status);
 std::string upstreams_text(const nlohmann::json& page);
 std::string routes_text(const nlohmann::json& page);

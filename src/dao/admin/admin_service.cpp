@@ -149,8 +149,8 @@ Answer AdminService::read(const Target& target) {
   return refuse(kNotFound, "not_found",
                 "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE, /v1/config, "
                 "/v1/config/status, /v1/config/history, /v1/config/snapshots/N, /v1/config/diff and, with POST, "
-                "/v1/upstreams/NAME/drain, /v1/upstreams/NAME/undrain, /v1/config, /v1/config/reload and "
-                "/v1/config/rollback/N");
+                "/v1/upstreams/NAME/drain, /v1/upstreams/NAME/undrain, /v1/config, /v1/config/reload, "
+                "/v1/config/rollback/N and /v1/config/transition/pause, resume, abort and finish");
 }
 
 rt::Task<Answer> AdminService::change(http::Exchange& exchange, const std::string& name, bool drain) {

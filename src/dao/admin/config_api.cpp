@@ -16,6 +16,7 @@
 
 #include "dao/admin/config_pages.h"
 #include "dao/admin/order_request.h"
+#include "dao/admin/transition_page.h"
 #include "dao/rt/event.h"
 
 namespace dao::admin {
@@ -23,6 +24,8 @@ namespace dao::admin {
 namespace {
 
 using server::ConfigOutcome;
+using server::TransitionOrder;
+using server::TransitionOutcome;
 
 constexpr std::size_t kOrderBodyMax = 16384;  // without a configuration in it
 // Two of the largest configurations, sent at once.
@@ -36,10 +39,26 @@ constexpr std::uint16_t kNotFound = 404;
 constexpr std::uint16_t kUnavailable = 503;
 
 // What became of an order; on the service's thread.
+template <class Outcome>
 struct Pending {
-  std::optional<ConfigOutcome> outcome;
+  std::optional<Outcome> outcome;
   rt::Event told;
 };
+
+std::optional<TransitionOrder::What> transition_order(ConfigApi::Resource resource) {
+  switch (resource) {
+    case ConfigApi::Resource::pause:
+      return TransitionOrder::What::pause;
+    case ConfigApi::Resource::resume:
+      return TransitionOrder::What::resume;
+    case ConfigApi::Resource::abort:
+      return TransitionOrder::What::abort;
+    case ConfigApi::Resource::finish:
+      return TransitionOrder::What::finish;
+    default:
+      return std::nullopt;
+  }
+}
 
 std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t most) {
   std::uint64_t number = 0;
@@ -111,6 +130,12 @@ ConfigApi::Resource ConfigApi::resource_at(const Target& target) {
   if (path.size() == 4) {
     if (path[2] == "snapshots") return Resource::snapshot;
     if (path[2] == "rollback") return Resource::rollback;
+    if (path[2] == "transition") {
+      if (path[3] == "pause") return Resource::pause;
+      if (path[3] == "resume") return Resource::resume;
+      if (path[3] == "abort") return Resource::abort;
+      if (path[3] == "finish") return Resource::finish;
+    }
   }
   return Resource::none;
 }
@@ -121,6 +146,10 @@ std::string_view ConfigApi::methods_of(Resource resource) {
       return "GET, HEAD, POST";
     case Resource::reload:
     case Resource::rollback:
+    case Resource::pause:
+    case Resource::resume:
+    case Resource::abort:
+    case Resource::finish:
       return "POST";
     default:
       return "GET, HEAD";
@@ -166,18 +195,26 @@ rt::Task<Answer> ConfigApi::order(Resource resource, const Target& target, http:
                        .if_match = if_match == nullptr ? std::string_view{} : if_match->value,
                        .peer = exchange.peer().ip_text(),
                        .etag_in_use = in_use};
+  if (const auto what = transition_order(resource)) {
+    auto wanted = transition_order(std::move(request), *what);
+    if (!wanted) co_return std::move(wanted.error());
+    auto obeying = obeyed<TransitionOutcome>(*std::move(wanted), transition_answer);
+    Answer answer = co_await std::move(obeying);
+    co_return answer;
+  }
   auto order = resource == Resource::config   ? apply_order(std::move(request))
                : resource == Resource::reload ? reload_order(std::move(request))
                                               : rollback_order(std::move(request), snapshot);
   if (!order) co_return std::move(order.error());
-  auto obeying = obeyed(*std::move(order));
+  auto obeying = obeyed<ConfigOutcome>(*std::move(order), outcome_answer);
   Answer answer = co_await std::move(obeying);
   co_return answer;
 }
 
-rt::Task<Answer> ConfigApi::obeyed(server::ConfigOrder order) {
-  const auto pending = std::make_shared<Pending>();
-  operations_.order(std::move(order), [mailbox = mailbox_, pending](const ConfigOutcome& outcome) {
+template <class Outcome, class Order>
+rt::Task<Answer> ConfigApi::obeyed(Order order, Answer (*answer_for)(const Outcome&)) {
+  const auto pending = std::make_shared<Pending<Outcome>>();
+  operations_.order(std::move(order), [mailbox = mailbox_, pending](const Outcome& outcome) {
     mailbox->post([pending, outcome] {
       pending->outcome = outcome;
       pending->told.set();
@@ -185,7 +222,7 @@ rt::Task<Answer> ConfigApi::obeyed(server::ConfigOrder order) {
   });
   auto waiting = pending->told.wait(loop_, loop_.now() + kMainPatience, &ending_);
   const rt::Wake wake = co_await waiting;
-  if (pending->outcome) co_return outcome_answer(*pending->outcome);
+  if (pending->outcome) co_return answer_for(*pending->outcome);
   const std::string_view see = "; /v1/config/status will tell what became of the order";
   if (wake == rt::Wake::timed_out) {
     co_return refuse(kUnavailable, "no_answer", fmt::format("it takes longer than a minute{}", see));

@@ -31,7 +31,20 @@ class ConfigApi {
   ConfigApi(const ConfigApi&) = delete;
   ConfigApi& operator=(const ConfigApi&) = delete;
 
-  enum class Resource : std::uint8_t { none, config, status, reload, history, snapshot, diff, rollback };
+  enum class Resource : std::uint8_t {
+    none,
+    config,
+    status,
+    reload,
+    history,
+    snapshot,
+    diff,
+    rollback,
+    pause,
+    resume,
+    abort,
+    finish,
+  };
   // What the path names.
   [[nodiscard]] static Resource resource_at(const Target& target);
   // The methods that a resource has, for `Allow`.
@@ -45,7 +58,8 @@ class ConfigApi {
  private:
   class Mailbox;
 
-  rt::Task<Answer> obeyed(server::ConfigOrder order);
+  template <class Outcome, class Order>
+  rt::Task<Answer> obeyed(Order order, Answer (*answer_for)(const Outcome&));
 
   server::Operations& operations_;
   rt::EpollLoop& loop_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dao/admin/times.h"
+#include "dao/admin/transition_page.h"
 #include "dao/config/check_report.h"
 #include "dao/config/diff.h"
 #include "dao/config/redact.h"
@@ -112,6 +113,8 @@ std::string_view name_of(ConfigOutcome::Result result) {
   switch (result) {
     case ConfigOutcome::Result::applied:
       return "applied";
+    case ConfigOutcome::Result::begun:
+      return "transition_begun";
     case ConfigOutcome::Result::unchanged:
       return "unchanged";
     case ConfigOutcome::Result::valid:
@@ -132,7 +135,10 @@ std::string_view name_of(ConfigOutcome::Result result) {
 
 std::uint16_t status_of(ConfigOutcome::Result result) {
   constexpr std::uint16_t kOk = 200;
+  constexpr std::uint16_t kAccepted = 202;
   switch (result) {
+    case ConfigOutcome::Result::begun:
+      return kAccepted;
     case ConfigOutcome::Result::applied:
     case ConfigOutcome::Result::unchanged:
     case ConfigOutcome::Result::valid:
@@ -167,7 +173,8 @@ json config_status_json(const ConfigStatus& status) {
           {"last_reload_successful", status.last_reload_successful},
           {"last_reload_at", time_or_null(status.last_reload_at)},
           {"last_error", status.last_error},
-          {"pending_restart", status.pending_restart}};
+          {"pending_restart", status.pending_restart},
+          {"transition", status.transition ? transition_json(*status.transition) : json(nullptr)}};
 }
 
 json store_status_json(const memory::StoreStatus& status) {
@@ -251,13 +258,14 @@ Answer diff_answer(server::Operations& operations, std::optional<std::uint64_t> 
 }
 
 Answer outcome_answer(const ConfigOutcome& outcome) {
-  constexpr std::uint16_t kOk = 200;
+  constexpr std::uint16_t kOther = 300;
   Answer answer{.status = status_of(outcome.result), .etag = outcome.etag};
   json& body = answer.body;
   body = {{"generation", outcome.generation},
           {"snapshot", outcome.snapshot == 0 ? json(nullptr) : json(outcome.snapshot)},
           {"etag", outcome.etag}};
-  if (answer.status == kOk) {
+  if (answer.status < kOther) {
+    if (outcome.transition) body["transition"] = transition_json(*outcome.transition);
     body["result"] = name_of(outcome.result);
     const bool unchanged = outcome.result == ConfigOutcome::Result::unchanged;
     body["changes"] = unchanged ? json::array() : changes_json(outcome.changes);

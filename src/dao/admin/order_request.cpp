@@ -16,9 +16,11 @@ namespace {
 
 using nlohmann::json;
 using server::ConfigOrder;
+using server::TransitionOrder;
 
 constexpr std::size_t kReasonMax = 256;
 constexpr std::size_t kNameMax = 64;
+constexpr Milliseconds kOverMax = std::chrono::hours(7 * 24);  // as for transition_ms
 
 constexpr std::uint16_t kBadRequest = 400;
 constexpr std::uint16_t kUnsupportedMediaType = 415;
@@ -59,7 +61,15 @@ struct Words {
   std::optional<std::string> reason;
   std::optional<std::string> by;
   std::optional<bool> dry_run;
+  std::optional<Milliseconds> over;
 };
+
+std::optional<Milliseconds> parse_over(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good = error == std::errc{} && end == text.data() + text.size() && value >= 0 && value <= kOverMax.count();
+  return good ? std::optional(Milliseconds(value)) : std::nullopt;
+}
 
 std::expected<void, Answer> read_query(const Target& target, Words& words) {
   for (const auto& [name, value] : target.query) {
@@ -71,8 +81,12 @@ std::expected<void, Answer> read_query(const Target& target, Words& words) {
       const bool yes = value.empty() || value == "1" || value == "true";
       if (!yes && value != "0" && value != "false") return bad_request("bad_query", "dry_run is true or false");
       words.dry_run = yes;
+    } else if (name == "over_ms") {
+      words.over = parse_over(value);
+      if (!words.over)
+        return bad_request("bad_query", "over_ms is a number of milliseconds, a week at most; 0: at once");
     } else {
-      return bad_request("bad_query", "\"reason\", \"by\" and \"dry_run\" can be said, not " + name);
+      return bad_request("bad_query", "\"reason\", \"by\", \"dry_run\" and \"over_ms\" can be said, not " + name);
     }
   }
   return {};
@@ -87,10 +101,9 @@ bool set_once(std::optional<T>& word, const json& value) {
 
 std::expected<void, Answer> read_json(std::string_view body, bool with_text, Words& words) {
   const auto bad_body = [&](std::string_view what) {
-    return bad_request("bad_body",
-                       fmt::format("{}; a body has {}\"reason\" and \"by\", texts, and \"dry_run\", true or "
-                                   "false",
-                                   what, with_text ? "\"text\", the configuration, and may have " : ""));
+    return bad_request("bad_body", fmt::format("{}; a body has {}\"reason\" and \"by\", texts, \"dry_run\", true or "
+                                               "false, and \"over_ms\", a number",
+                                               what, with_text ? "\"text\", the configuration, and may have " : ""));
   };
   const json told = json::parse(body, nullptr, false);
   if (!told.is_object()) return bad_body("the body is no JSON object");
@@ -104,6 +117,9 @@ std::expected<void, Answer> read_json(std::string_view body, bool with_text, Wor
       once = set_once(words.by, value);
     } else if (field == "dry_run" && value.is_boolean()) {
       once = set_once(words.dry_run, value);
+    } else if (field == "over_ms" && value.is_number_unsigned() && parse_over(value.dump())) {
+      once = !words.over;
+      words.over = parse_over(value.dump());
     } else {
       return bad_body("the body has something else in it");
     }
@@ -140,25 +156,40 @@ std::expected<std::string, Answer> read_if_match(std::string_view field, std::st
   return first.empty() ? std::string("\"\"") : first;
 }
 
-std::expected<ConfigOrder, Answer> make_order(const OrderRequest& request, Words words, ConfigOrder order) {
-  std::string reason = std::move(words.reason).value_or("");
-  const std::string by = std::move(words.by).value_or("");
+// Who wants it, and why.
+struct Signature {
+  std::string author;
+  std::string reason;
+};
+
+std::expected<Signature, Answer> read_signature(const OrderRequest& request, const Words& words) {
+  const std::string reason = words.reason.value_or("");
+  const std::string by = words.by.value_or("");
   if (reason.size() > kReasonMax || !is_line(reason)) {
     return bad_request("bad_reason", fmt::format("a reason is one line of at most {} bytes", kReasonMax));
   }
   if (by.size() > kNameMax || !is_line(by)) {
     return bad_request("bad_name", fmt::format("a name is one line of at most {} bytes", kNameMax));
   }
+  return Signature{
+      .author = by.empty() ? fmt::format("api: {}", request.peer) : fmt::format("api: {} ({})", by, request.peer),
+      .reason = reason};
+}
+
+std::expected<ConfigOrder, Answer> make_order(const OrderRequest& request, const Words& words, ConfigOrder order) {
+  auto signature = read_signature(request, words);
+  if (!signature) return std::unexpected(std::move(signature.error()));
   auto if_match = read_if_match(request.if_match, request.etag_in_use);
   if (!if_match) return std::unexpected(std::move(if_match.error()));
-  order.author = by.empty() ? fmt::format("api: {}", request.peer) : fmt::format("api: {} ({})", by, request.peer);
-  order.reason = std::move(reason);
+  order.author = std::move(signature->author);
+  order.reason = std::move(signature->reason);
+  order.over = words.over;
   order.if_match = *std::move(if_match);
   order.dry_run = words.dry_run.value_or(false);
   return order;
 }
 
-std::expected<ConfigOrder, Answer> order_without_text(OrderRequest request, ConfigOrder order) {
+std::expected<Words, Answer> words_without_text(const OrderRequest& request) {
   Words words;
   if (auto read = read_query(request.target, words); !read) return std::unexpected(std::move(read.error()));
   if (!request.body.empty()) {
@@ -168,7 +199,13 @@ std::expected<ConfigOrder, Answer> order_without_text(OrderRequest request, Conf
     }
     if (auto read = read_json(request.body, false, words); !read) return std::unexpected(std::move(read.error()));
   }
-  return make_order(request, std::move(words), std::move(order));
+  return words;
+}
+
+std::expected<ConfigOrder, Answer> order_without_text(const OrderRequest& request, ConfigOrder order) {
+  auto words = words_without_text(request);
+  if (!words) return std::unexpected(std::move(words.error()));
+  return make_order(request, *words, std::move(order));
 }
 
 }  // namespace
@@ -189,15 +226,26 @@ std::expected<ConfigOrder, Answer> apply_order(OrderRequest request) {
                                   "a configuration is application/toml, text/plain, or \"text\" in application/json"));
   }
   std::string text = *std::move(words.text);
-  return make_order(request, std::move(words), {.from = ConfigOrder::From::text, .text = std::move(text)});
+  return make_order(request, words, {.from = ConfigOrder::From::text, .text = std::move(text)});
 }
 
 std::expected<ConfigOrder, Answer> reload_order(OrderRequest request) {
-  return order_without_text(std::move(request), {.from = ConfigOrder::From::file});
+  return order_without_text(request, {.from = ConfigOrder::From::file});
 }
 
 std::expected<ConfigOrder, Answer> rollback_order(OrderRequest request, std::uint64_t snapshot) {
-  return order_without_text(std::move(request), {.from = ConfigOrder::From::snapshot, .snapshot = snapshot});
+  return order_without_text(request, {.from = ConfigOrder::From::snapshot, .snapshot = snapshot});
+}
+
+std::expected<TransitionOrder, Answer> transition_order(OrderRequest request, TransitionOrder::What what) {
+  auto words = words_without_text(request);
+  if (!words) return std::unexpected(std::move(words.error()));
+  if (words->dry_run || words->over) {
+    return bad_request("bad_query", "\"reason\" and \"by\" can be said of a transition that is under way");
+  }
+  auto signature = read_signature(request, *words);
+  if (!signature) return std::unexpected(std::move(signature.error()));
+  return TransitionOrder{.what = what, .author = std::move(signature->author), .reason = std::move(signature->reason)};
 }
 
 std::uint64_t parse_snapshot(std::string_view text) {

@@ -13,7 +13,7 @@
 namespace dao::admin {
 
 struct OrderRequest {
-  const Target& target;          // may have `reason`, `by` and `dry_run`
+  const Target& target;          // may have `reason`, `by`, `dry_run` and `over_ms`
   std::string_view media_type;   // of the body, without parameters; empty: not given
   std::string body;              // whole
   std::string_view if_match;     // the field; empty: not given
@@ -27,6 +27,10 @@ struct OrderRequest {
 [[nodiscard]] std::expected<server::ConfigOrder, Answer> reload_order(OrderRequest request);
 // POST /v1/config/rollback/N
 [[nodiscard]] std::expected<server::ConfigOrder, Answer> rollback_order(OrderRequest request, std::uint64_t snapshot);
+
+// POST /v1/config/transition/pause and the like: only `reason` and `by` can be said.
+[[nodiscard]] std::expected<server::TransitionOrder, Answer> transition_order(OrderRequest request,
+                                                                              server::TransitionOrder::What what);
 
 // The number of a snapshot: from 1, decimal digits only. 0: it is none.
 [[nodiscard]] std::uint64_t parse_snapshot(std::string_view text);

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <unordered_set>
 
 #include "dao/admin/config_pages.h"
 #include "dao/admin/times.h"
@@ -57,8 +58,9 @@ RoutesOfUpstreams routes_of_upstreams(const config::Config& config) {
   return routes;
 }
 
+// `coming`: only the new side of a transition has it.
 json upstream_json(server::Operations& operations, const config::Upstream& upstream,
-                   const std::vector<std::string_view>& routes, const sense::ViewPtr& view) {
+                   const std::vector<std::string_view>& routes, const sense::ViewPtr& view, bool coming = false) {
   const std::size_t index = upstream.number;
   const sense::Admission& admission = operations.admission();
   const sense::UpstreamView nothing;
@@ -67,6 +69,7 @@ json upstream_json(server::Operations& operations, const config::Upstream& upstr
   return {{"name", upstream.name},
           {"url", upstream.url.text},
           {"routes", routes},
+          {"coming", coming},
           {"presence", name_of(figures.presence)},
           {"presence_reason", figures.presence_reason},
           {"gate", kGateNames[static_cast<std::size_t>(admission.gate(index))]},
@@ -211,6 +214,15 @@ json upstreams_page(server::Operations& operations) {
   json upstreams = json::array();
   for (std::size_t i = 0; i < config->upstreams.size(); ++i) {
     upstreams.push_back(upstream_json(operations, config->upstreams[i], routes[i], view));
+  }
+  if (const std::shared_ptr<const config::Config> coming = operations.coming()) {
+    const RoutesOfUpstreams its_routes = routes_of_upstreams(*coming);
+    std::unordered_set<std::uint32_t> known;
+    for (const config::Upstream& upstream : config->upstreams) known.insert(upstream.number);
+    for (std::size_t i = 0; i < coming->upstreams.size(); ++i) {
+      if (known.contains(coming->upstreams[i].number)) continue;
+      upstreams.push_back(upstream_json(operations, coming->upstreams[i], its_routes[i], view, true));
+    }
   }
   return {{"view", view_of(view, clock)}, {"upstreams", std::move(upstreams)}};
 }

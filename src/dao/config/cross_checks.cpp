@@ -361,6 +361,15 @@ void check_presence(const Applied& applied, Findings& findings) {
           presence.probe_backoff_max.count());
 }
 
+void check_metamorphic(const Applied& applied, Findings& findings) {
+  const Metamorphic& metamorphic = applied.draft.config.liminal.metamorphic;
+  if (metamorphic.false_alarm_percent > 0) return;
+  const std::string path = "liminal.metamorphic.false_alarm_percent";
+  findings.error(place(applied.places, path), path,
+                 {.message = "nothing is certain enough for no false alarm at all",
+                  .expected = "more than 0, such as 0.1; or \"rollback\" = false"});
+}
+
 }  // namespace
 
 void check_consistency(const Applied& applied, Findings& findings) {
@@ -373,6 +382,7 @@ void check_consistency(const Applied& applied, Findings& findings) {
   check_upstream_tls(applied, findings);
   check_upstream_probes(applied, findings);
   check_presence(applied, findings);
+  check_metamorphic(applied, findings);
   check_ttl(applied, findings);
   check_upstreams_agree(applied, findings);
   check_policies(applied, findings);

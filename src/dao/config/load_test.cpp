@@ -449,6 +449,23 @@ std::vector<BadConfig> bad_configs() {
       {"PresenceUnknownKey",
        "[liminal.presence]\nfailure = 1\n" + route,
        {{2, 1, "liminal.presence.failure", "unknown key \"failure\" in [liminal.presence]", "failures"}}},
+      // Transitions
+      {"TransitionKey",
+       "[liminal.metamorphic]\nkey = \"header:\"\n" + route,
+       {{2, 7, "liminal.metamorphic.key", "\"header:\" is nothing to keep requests together by"}}},
+      {"TransitionNegative",
+       "[liminal.metamorphic]\ntransition_ms = -1\n" + route,
+       {{2, 17, "liminal.metamorphic.transition_ms", "-1 is out of range"}}},
+      {"TransitionMargin",
+       "[liminal.metamorphic]\nmax_error_increase_percent = 101\n" + route,
+       {{2, 30, "liminal.metamorphic.max_error_increase_percent", "101 is out of range"}}},
+      {"TransitionCertain",
+       "[liminal.metamorphic]\nfalse_alarm_percent = 0\n" + route,
+       {{2, 23, "liminal.metamorphic.false_alarm_percent", "nothing is certain enough for no false alarm at all"}}},
+      {"TransitionUnknownKey",
+       "[liminal.metamorphic]\ntransition = 5\n" + route,
+       {{2, 1, "liminal.metamorphic.transition", "unknown key \"transition\" in [liminal.metamorphic]",
+         "transition_ms"}}},
       {"ClientPrefix",
        server("ipv6_client_prefix = 129"),
        {{2, 22, "server.ipv6_client_prefix", "129 is out of range"}}},
@@ -755,6 +772,37 @@ TEST(Load, PresenceAndProbes) {
   EXPECT_EQ(probe.rise, 1U);
   EXPECT_EQ(probe.fall, 4U);
   EXPECT_EQ(probe.host, "a.test:8");
+}
+
+TEST(Load, Transitions) {
+  const auto defaults = load_text(url("http://h"), "x");
+  ASSERT_TRUE(defaults);
+  const Metamorphic& plain = defaults->config.liminal.metamorphic;
+  EXPECT_EQ(plain.transition, 0ms);
+  EXPECT_EQ(plain.key.kind, HashKey::Kind::client);
+  EXPECT_EQ(plain.max_error_increase_percent, 0.5);
+  EXPECT_EQ(plain.max_latency_increase_percent, 10);
+  EXPECT_EQ(plain.false_alarm_percent, 1);
+  EXPECT_TRUE(plain.rollback);
+  const auto loaded = load_text(
+      "[liminal.metamorphic]\ntransition_ms = 300000\nkey = \"cookie:Id\"\nmax_error_increase_percent = 0.1\n"
+      "max_latency_increase_percent = 25\nfalse_alarm_percent = 0.5\nrollback = false\n" +
+          url("http://h"),
+      "x");
+  ASSERT_TRUE(loaded) << loaded.error().front().message;
+  const Metamorphic& given = loaded->config.liminal.metamorphic;
+  EXPECT_EQ(given.transition, 300'000ms);
+  EXPECT_EQ(given.key.kind, HashKey::Kind::cookie);
+  EXPECT_EQ(given.key.name, "Id");
+  EXPECT_EQ(given.max_error_increase_percent, 0.1);
+  EXPECT_EQ(given.max_latency_increase_percent, 25);
+  EXPECT_EQ(given.false_alarm_percent, 0.5);
+  EXPECT_FALSE(given.rollback);
+  EXPECT_THAT(loaded->warnings, IsEmpty());
+  const auto hasty = load_text("[liminal.metamorphic]\ntransition_ms = 500\n" + url("http://h"), "x");
+  ASSERT_TRUE(hasty);
+  ASSERT_EQ(hasty->warnings.size(), 1U);
+  EXPECT_EQ(hasty->warnings[0].key, "liminal.metamorphic.transition_ms");
 }
 
 TEST(Load, WhatUpstreamsAreToldOfClients) {

@@ -11,6 +11,7 @@
 #include "dao/config/include.h"
 #include "dao/config/match_values.h"
 #include "dao/config/memory_keys.h"
+#include "dao/config/metamorphic_keys.h"
 #include "dao/config/policies.h"
 #include "dao/config/presence_keys.h"
 #include "dao/config/schema_rows.h"
@@ -617,7 +618,7 @@ Table build() {
 
   Table liminal{.name = "liminal", .doc = "What DAO does by itself."};
   liminal.enter = [](void* draft) -> void* { return &field_of<&Draft::config, &Config::liminal>(draft); };
-  liminal.tables = {presence_table()};
+  liminal.tables = {presence_table(), metamorphic_table()};
 
   Table root{.name = {}, .doc = "A config file of DAO."};
   root.enter = [](void* draft) -> void* { return draft; };

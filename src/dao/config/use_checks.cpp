@@ -90,9 +90,22 @@ void check_weights(const Applied& applied, Findings& findings) {
   }
 }
 
+// What is allowed, and does not do what it looks like.
+void check_metamorphic_use(const Applied& applied, Findings& findings) {
+  constexpr Milliseconds kShortest{10'000};
+  const Metamorphic& metamorphic = applied.draft.config.liminal.metamorphic;
+  if (metamorphic.transition == Milliseconds::zero() || metamorphic.transition >= kShortest) return;
+  const std::string path = "liminal.metamorphic.transition_ms";
+  findings.warning(place(applied.places, path), path,
+                   {.message = fmt::format("a transition of {} ms is over before much can be seen of the new side",
+                                           metamorphic.transition.count()),
+                    .expected = fmt::format("at least {} ms, or 0", kShortest.count())});
+}
+
 }  // namespace
 
 void check_use(const Applied& applied, Findings& findings) {
+  check_metamorphic_use(applied, findings);
   check_policies(applied, findings);
   check_hash_keys(applied, findings);
   check_zone(applied, findings);

@@ -30,21 +30,30 @@ struct Admission {
   Nanoseconds retry_after{};    // refused: until one would be admitted
 };
 
+// What a request is admitted by, in units of a RateClock.
+struct Terms {
+  std::uint64_t cost = 0;       // of one request
+  std::uint64_t tolerance = 0;  // how far ahead TAT may lie for one more
+};
+
 class RateClock {
  public:
   static constexpr std::uint64_t kRequest = 1024;
 
   explicit RateClock(Rate rate) : rate_(rate) {}
+  // Those of the rate itself.
+  [[nodiscard]] Terms terms() const { return {.cost = kRequest, .tolerance = (rate_.burst - 1) * kRequest}; }
+  // Of another rate by the same clock: what was counted goes on, while one limit becomes another. Exact to half a unit
+  // in what a request costs, so to 0.5 % if it is ten times the clock's own. `per_second` > 0; `burst` >= 1.
+  [[nodiscard]] Terms terms(double per_second, double burst) const;
   [[nodiscard]] std::uint64_t units_at(Instant now) const {
     return static_cast<std::uint64_t>(static_cast<Uint128>(now.time_since_epoch().count()) *
                                       (kRequest * rate_.requests) / static_cast<std::uint64_t>(rate_.period.count()));
   }
   [[nodiscard]] Nanoseconds time_of(std::uint64_t units) const;
-  // How far ahead TAT may lie for one more request.
-  [[nodiscard]] std::uint64_t tolerance() const { return (rate_.burst - 1) * kRequest; }
   // `debt`: how far TAT lies ahead, after the request if it was admitted.
-  [[nodiscard]] Admission admitted(std::uint64_t debt) const;
-  [[nodiscard]] Admission refused(std::uint64_t debt) const;
+  [[nodiscard]] Admission admitted(std::uint64_t debt, const Terms& terms) const;
+  [[nodiscard]] Admission refused(std::uint64_t debt, const Terms& terms) const;
 
  private:
   Rate rate_;
@@ -54,7 +63,9 @@ class RateClock {
 class GcraCell {
  public:
   explicit GcraCell(Rate rate) : clock_(rate) {}
-  Admission admit(Instant now);
+  Admission admit(Instant now) { return admit(now, clock_.terms()); }
+  Admission admit(Instant now, const Terms& terms);
+  [[nodiscard]] const RateClock& clock() const { return clock_; }
 
  private:
   const RateClock clock_;
@@ -77,7 +88,8 @@ class GcraTable {
   // `keys`: at the same time, rounded up to a power of two.
   GcraTable(Rate rate, std::size_t keys);
   // `hash`: of the key, keyed with a secret.
-  Admission admit(std::uint64_t hash, Instant now);
+  Admission admit(std::uint64_t hash, Instant now) { return admit(hash, now, clock_.terms()); }
+  Admission admit(std::uint64_t hash, Instant now, const Terms& terms);
   [[nodiscard]] std::size_t memory_bytes() const { return bucket_count_ * sizeof(Bucket); }
 
  private:
@@ -86,10 +98,10 @@ class GcraTable {
     std::atomic<std::uint64_t> words[kWays] = {};
   };
   // How far ahead the TAT of a word lies; 0: its burst is full, or it is empty.
-  [[nodiscard]] std::uint64_t debt_of(std::uint64_t word, std::uint64_t now) const;
+  [[nodiscard]] std::uint64_t debt_of(std::uint64_t word, std::uint64_t now, const Terms& terms) const;
 
   const RateClock clock_;
-  const std::uint64_t longest_debt_;  // with clocks of workers that differ
+  const std::uint64_t clock_skew_;  // by how much workers' clocks differ at most
   std::size_t bucket_count_;
   std::unique_ptr<Bucket[]> buckets_;
 };

@@ -63,6 +63,32 @@ TEST(Gcra, TheRateIsNotRounded) {
   EXPECT_NEAR(admitted, 4900, 4900 * 0.01);
 }
 
+// From 100 to 50 a second and back to 400: what was counted goes on, and the burst with the rate.
+TEST(Gcra, ALimitThatBecomesAnotherOneForgetsNothing) {
+  GcraCell cell({.requests = 100, .period = seconds(1), .burst = 10});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(cell.admit(kStart).admitted);
+  EXPECT_FALSE(cell.admit(kStart).admitted);
+  const auto admitted_from = [&](Instant begin, const Terms& terms) {
+    int admitted = 0;
+    for (int i = 0; i < 10'000; ++i) admitted += cell.admit(begin + milliseconds(i), terms).admitted ? 1 : 0;
+    return admitted;
+  };
+  EXPECT_FALSE(cell.admit(kStart, cell.clock().terms(50, 5)).admitted) << "the burst is used up";
+  EXPECT_NEAR(admitted_from(kStart, cell.clock().terms(50, 5)), 500, 5);
+  EXPECT_NEAR(admitted_from(kStart + seconds(10), cell.clock().terms(400, 40)), 4000, 45);
+  const Admission one = cell.admit(kStart + minutes(5), cell.clock().terms(400, 40));
+  EXPECT_EQ(one.remaining, 39U);
+  EXPECT_EQ(one.full_after, std::chrono::microseconds(2500));
+}
+
+TEST(GcraTable, ALimitOfAPartIsThatPart) {
+  GcraTable table({.requests = 1000, .period = seconds(1), .burst = 100}, 64);
+  const Terms tenth = RateClock({.requests = 1000, .period = seconds(1), .burst = 100}).terms(1, 1);
+  int admitted = 0;
+  for (int i = 0; i < 60'000; ++i) admitted += table.admit(1, kStart + milliseconds(i), tenth).admitted ? 1 : 0;
+  EXPECT_EQ(admitted, 60);
+}
+
 // Workers with clocks of their own, at three times the limit for a minute of virtual time, in parallel.
 std::uint64_t admitted_in_a_minute(auto admit, std::uint32_t rps, unsigned workers) {
   std::vector<std::uint64_t> counts(workers);

@@ -28,7 +28,9 @@ RateLimiter::RateLimiter(const config::RateLimit& limit, unsigned ipv6_prefix, s
       seed_(seed),
       policy_(limit.rps != 0 ? fmt::format("\"default\";q={};w=1", limit.rps)
                              : fmt::format("\"default\";q={};w=60", limit.rpm)),
-      all_(rate_of(limit)) {
+      all_(rate_of(limit)),
+      cost_(all_.clock().terms().cost),
+      tolerance_(all_.clock().terms().tolerance) {
   if (limit_.key != config::RateLimit::Key::route)
     by_key_ = std::make_unique<GcraTable>(rate_of(limit), limit.keys_max);
 }
@@ -60,7 +62,17 @@ std::uint64_t RateLimiter::key_of(const Facts& facts) const {
 }
 
 Admission RateLimiter::admit(const Facts& facts, Instant now) {
-  return by_key_ == nullptr ? all_.admit(now) : by_key_->admit(key_of(facts), now);
+  if (RateLimiter* other = counted_by_.load(std::memory_order_acquire)) return other->admit(facts, now);
+  const Terms terms{.cost = cost_.load(std::memory_order_relaxed),
+                    .tolerance = tolerance_.load(std::memory_order_relaxed)};
+  return by_key_ == nullptr ? all_.admit(now, terms) : by_key_->admit(key_of(facts), now, terms);
+}
+
+void RateLimiter::go_by(const std::optional<Interim>& interim) {
+  const Terms terms = interim ? all_.clock().terms(interim->per_second, interim->burst) : all_.clock().terms();
+  cost_.store(terms.cost, std::memory_order_relaxed);
+  tolerance_.store(terms.tolerance, std::memory_order_relaxed);
+  counted_by_.store(interim ? interim->counted_by : nullptr, std::memory_order_release);
 }
 
 void announce(const Admission& admission, const RateLimiter& limiter, http::ResponseHead& response) {

@@ -92,8 +92,6 @@ EffectiveLimits effective_limits(const config::Config& before, const config::Con
           interpolated(before.proxy.retry_budget_percent, after.proxy.retry_budget_percent, progress),
       .retry_budget_min_per_second =
           interpolated(before.proxy.retry_budget_min_per_second, after.proxy.retry_budget_min_per_second, progress),
-      .pool_max_idle = static_cast<std::uint64_t>(std::llround(interpolated(
-          static_cast<double>(before.proxy.pool_max_idle), static_cast<double>(after.proxy.pool_max_idle), progress))),
   };
 }
 

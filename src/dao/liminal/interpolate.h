@@ -56,7 +56,6 @@ struct EffectiveLimits {
   std::uint64_t max_connections_per_client = 0;  // Server
   double retry_budget_percent = 0;               // Proxy
   double retry_budget_min_per_second = 0;
-  std::uint64_t pool_max_idle = 0;
 
   friend bool operator==(const EffectiveLimits&, const EffectiveLimits&) = default;
 };

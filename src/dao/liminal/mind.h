@@ -45,8 +45,8 @@ class Mind {
   // One thread, that of the owner; so is all below. The View is for anybody.
   sense::ViewPtr step(Instant now);
 
-  // These configurations are in use from now on, the newest first: what is known of their routes and upstreams stays,
-  // of others it is forgotten. The senses know all numbers already.
+  // These configurations are in use from now on; settings are those of the first one that has them. What is known of
+  // their routes and upstreams stays, of others it is forgotten. The senses know all numbers already.
   void reconfigure(std::vector<std::shared_ptr<const config::Config>> configs, Instant now);
 
   // What to probe now, at most `most`; probed() must follow for each. Those that waited longest for their turn come

@@ -40,15 +40,17 @@ struct Ended {
   std::uint16_t status = 0;                    // of the answer, whoever made it; 0: none was sent
   bool matched_rule = true;                    // false: DAO's own answer, for want of a rule
   bool client_left = false;                    // before there was an answer
+  bool cut_off = false;                        // the upstream did not get to the end of its answer
   std::uint8_t grpc_status = sense::kNotGrpc;  // as in sense::FinishedRequest
 };
 
-// An answer of 5xx, none at all, a 404 for want of a rule (which is what a rule that was lost or mistyped looks like),
-// or a gRPC call that ended without a status or with one that stands for a server's failure: UNKNOWN,
+// An answer of 5xx, none at all, half of one, a 404 for want of a rule (which is what a rule that was lost or mistyped
+// looks like), or a gRPC call that ended without a status or with one that stands for a server's failure: UNKNOWN,
 // DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS. A client that left is no failure; how long it
 // waited counts.
 constexpr bool failed_request(const Ended& ended) {
   if (ended.status == 0) return !ended.client_left;
+  if (ended.cut_off) return true;
   if (ended.status >= 500 || (ended.status == 404 && !ended.matched_rule)) return true;
   switch (ended.grpc_status) {
     case 2:

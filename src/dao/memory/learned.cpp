@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "dao/base/log.h"
@@ -87,13 +88,21 @@ std::string key_of(const config::Rule& rule) {
 
 Roster Roster::of(const config::Config& config) {
   Roster roster;
-  for (const config::Upstream& upstream : config.upstreams) {
-    roster.upstreams.push_back({key_of(upstream), upstream.number});
-  }
-  for (const config::Rule& rule : config.rules) {
-    roster.routes.push_back({key_of(rule), rule.number});
-  }
+  roster.add(config);
   return roster;
+}
+
+void Roster::add(const config::Config& config) {
+  const auto add_new = [](std::vector<Member>& members, const auto& named) {
+    std::unordered_set<std::string> known;
+    for (const Member& member : members) known.insert(member.key);
+    for (const auto& one : named) {
+      std::string key = key_of(one);
+      if (!known.contains(key)) members.push_back({std::move(key), one.number});
+    }
+  };
+  add_new(upstreams, config.upstreams);
+  add_new(routes, config.rules);
 }
 
 std::size_t Learned::adopt(const Roster& roster, liminal::Mind& mind, Instant now) {

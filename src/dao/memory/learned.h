@@ -28,7 +28,7 @@ namespace dao::memory {
 [[nodiscard]] std::string key_of(const config::Upstream& upstream);
 [[nodiscard]] std::string key_of(const config::Rule& rule);
 
-// What a configuration has, by its keys, and the numbers by which the mind knows it.
+// What the configurations in use have, by its keys, and the numbers by which the mind knows it.
 struct Roster {
   struct Member {
     std::string key;
@@ -38,6 +38,8 @@ struct Roster {
   std::vector<Member> routes;
 
   static Roster of(const config::Config& config);
+  // What is new in another one. A key that is there already stays whose it is.
+  void add(const config::Config& config);
 };
 
 class Learned {

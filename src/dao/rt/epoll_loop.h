@@ -37,11 +37,11 @@ class EpollLoop final : public Loop {
   // Level-triggered, for descriptors read by others (a listener that hands out one connection at a time).
   [[nodiscard]] bool watch_level(int fd, IoSource& source);
   void unwatch(int fd);
-  // For a descriptor that watch() was told of: nothing is heard of it any more. Without a system call of its own for the
-  // watch, which the kernel ends with the descriptor; but not while another process has a copy of that (epoll(7)).
+  // For a descriptor that watch() was told of: nothing is heard of it any more. Without a system call of its own for
+  // the watch, which the kernel ends with the descriptor; but not while another process has a copy of that (epoll(7)).
   void close(int fd);
-  // Any thread: from `done` on, which is called on the loop's thread, copies of the descriptors may be elsewhere: between
-  // the fork and the exec of a child. False: no longer.
+  // Any thread: from `done` on, which is called on the loop's thread, copies of the descriptors may be elsewhere:
+  // between the fork and the exec of a child. False: no longer.
   void share_descriptors(bool shared, std::function<void()> done);
 
   // Before run(): asks for events again and again for so long before it sleeps. What comes meanwhile is served without

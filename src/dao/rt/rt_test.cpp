@@ -197,8 +197,8 @@ TEST(EpollLoop, MessagesFromOtherThreadsArriveInOrder) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
 }
 
-// A child has copies of all descriptors between fork and exec, and for the kernel a watch goes on as long as any of them
-// is open: it would tell of a source that is no more.
+// A child has copies of all descriptors between fork and exec, and for the kernel a watch goes on as long as any of
+// them is open: it would tell of a source that is no more.
 TEST(EpollLoop, NothingIsHeardOfAClosedDescriptorThatHasACopy) {
   struct Source final : IoSource {
     void on_events(std::uint32_t) override { ++events; }

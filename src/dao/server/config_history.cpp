@@ -4,6 +4,7 @@
 #include <openssl/sha.h>
 
 #include <array>
+#include <utility>
 
 #include "dao/base/log.h"
 
@@ -43,19 +44,35 @@ std::uint64_t ConfigHistory::started_with(const Applied& applied) {
 }
 
 std::uint64_t ConfigHistory::record(const Applied& applied) {
-  constexpr Milliseconds kPatience{1000};
   store_.put({{.key = std::string(kFile), .value = fingerprint(applied.file), .at = clock_.wall_now()}});
   const std::uint64_t number = store_.add_snapshot({.applied_at = clock_.wall_now(),
                                                     .author = applied.author,
                                                     .reason = applied.reason,
-                                                    .outcome = std::string(memory::kApplied),
+                                                    .outcome = std::string(applied.outcome),
                                                     .source = applied.source,
                                                     .text = std::string(applied.text),
                                                     .changes = applied.changes});
-  if (store_.flush(kPatience) == memory::Kept::not_yet) {
-    log::warning("the snapshot of the configuration is not on disk yet", {{"snapshot", number}});
-  }
+  wait_for_disk(number);
   return number;
+}
+
+void ConfigHistory::decide(std::uint64_t snapshot, std::string outcome) {
+  store_.set_outcome(snapshot, std::move(outcome));
+  wait_for_disk(snapshot);
+}
+
+std::optional<std::uint64_t> ConfigHistory::give_up_unfinished() {
+  const auto newest = store_.snapshots(1);
+  if (!newest || newest->empty() || newest->front().outcome != memory::kRunning) return std::nullopt;
+  decide(newest->front().number, "aborted: the process ended before it was decided");
+  return newest->front().number;
+}
+
+void ConfigHistory::wait_for_disk(std::uint64_t snapshot) {
+  constexpr Milliseconds kPatience{1000};
+  if (store_.flush(kPatience) == memory::Kept::not_yet) {
+    log::warning("the snapshot of the configuration is not on disk yet", {{"snapshot", snapshot}});
+  }
 }
 
 }  // namespace dao::server

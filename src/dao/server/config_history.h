@@ -27,6 +27,7 @@ class ConfigHistory {
     std::string_view text;    // of the configuration
     std::string changes{};    // from the one before: JSON
     std::string_view file{};  // what the file said when it was last read
+    std::string_view outcome = memory::kApplied;
   };
   // What was applied while the file said what it says now, by somebody who is not the file: it goes on after a restart.
   // Nothing if the last one that was applied came from the file, or the file has changed since.
@@ -36,8 +37,14 @@ class ConfigHistory {
   std::uint64_t started_with(const Applied& applied);
   // One that came into use later. On disk when it returns, unless the disk is too slow for that.
   std::uint64_t record(const Applied& applied);
+  // What became of a transition. On disk likewise.
+  void decide(std::uint64_t snapshot, std::string outcome);
+  // At the start: the transition that was under way when the last process ended; its snapshot is decided now.
+  std::optional<std::uint64_t> give_up_unfinished();
 
  private:
+  void wait_for_disk(std::uint64_t snapshot);
+
   memory::Store& store_;
   const Clock& clock_;
 };

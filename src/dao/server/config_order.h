@@ -1,12 +1,15 @@
 // What operators can ask for about the configuration, and what they are told. Plain values.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "dao/base/clock.h"
 #include "dao/config/load.h"
+#include "dao/liminal/transition.h"
 
 namespace dao::server {
 
@@ -24,12 +27,37 @@ struct ConfigOrder {
   std::string reason{};        // in their words; may be empty
   std::string if_match{};      // only if this is the ETag of the one in use; empty: whatever is in use
   bool dry_run = false;        // all is prepared and told, nothing is changed
+  // How long the transition to it takes; zero: at once. Nothing: as the new configuration says; a snapshot is there at
+  // once, for whoever goes back wants to be back.
+  std::optional<Milliseconds> over{};
+};
+
+// For the transition that is under way.
+struct TransitionOrder {
+  enum class What : std::uint8_t { pause, resume, abort, finish };
+  What what = What::pause;
+  std::string author{};
+  std::string reason{};
+};
+
+// A gradual transition, under way or over (docs/metamorphic.md).
+struct TransitionStatus {
+  std::uint64_t number = 0;      // from 1, of this process
+  std::uint64_t generation = 0;  // the new one
+  std::uint64_t snapshot = 0;    // of the new one; 0: none
+  std::string author{};
+  std::string reason{};
+  WallTime began_at{};
+  WallTime since{};  // when it got into its state
+  bool over = true;  // what was decided is in force
+  liminal::TransitionFigures figures{};
 };
 
 struct ConfigOutcome {
   enum class Result : std::uint8_t {
     applied,
-    unchanged,  // it is the one in use
+    begun,      // a gradual transition to it
+    unchanged,  // it is the one in use, or the one that a transition leads to
     valid,      // dry_run: it could be applied
     invalid,    // `diagnostics` say why
     failed,     // it is valid, but what it needs cannot be had: `error`
@@ -38,13 +66,26 @@ struct ConfigOutcome {
     ending,     // the process drains
   };
   Result result = Result::failed;
-  std::string error{};                         // a sentence; empty if it was applied, or could be
-  config::Diagnostics diagnostics{};           // with warnings, also of a configuration that was applied
-  std::string changes{};                       // from the one in use before: JSON (config/diff.h); empty: not known
-  std::uint64_t generation = 0;                // in use now
-  std::uint64_t snapshot = 0;                  // its number; 0: it has none
-  std::string etag{};                          // of the one in use now, without quotes
-  std::vector<std::string> pending_restart{};  // keys whose new values need a restart
+  std::string error{};                           // a sentence; empty if it was applied, or could be
+  config::Diagnostics diagnostics{};             // with warnings, also of a configuration that was applied
+  std::string changes{};                         // from the one in use before: JSON (config/diff.h); empty: not known
+  std::uint64_t generation = 0;                  // in use now
+  std::uint64_t snapshot = 0;                    // its number; 0: it has none
+  std::string etag{};                            // of the one in use now, without quotes
+  std::vector<std::string> pending_restart{};    // keys whose new values need a restart
+  std::optional<TransitionStatus> transition{};  // begun: that one
+};
+
+struct TransitionOutcome {
+  enum class Result : std::uint8_t {
+    obeyed,
+    none,     // no transition is under way
+    refused,  // `error` says why
+    ending,   // the process drains
+  };
+  Result result = Result::none;
+  std::string error{};
+  std::optional<TransitionStatus> transition{};  // as it stands now; also one that is over. Nothing: there was none
 };
 
 // The configuration in use, and what became of others.
@@ -63,6 +104,8 @@ struct ConfigStatus {
   WallTime last_reload_at{};           // the epoch: there was none
   std::string last_error{};            // of the last reload; empty if it succeeded
   std::vector<std::string> pending_restart{};
+  std::optional<TransitionStatus> transition{};      // the last one; it may be under way
+  std::array<std::uint64_t, 3> transitions_ended{};  // finished, rolled back, aborted
 };
 
 }  // namespace dao::server

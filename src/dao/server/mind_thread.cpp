@@ -47,7 +47,8 @@ void MindThread::reconfigure(std::vector<std::shared_ptr<const Generation>> gene
   loop_.post([this, generations = std::move(generations), done = std::move(done)] {
     std::vector<std::shared_ptr<const config::Config>> configs;
     for (const auto& generation : generations) configs.push_back(generation->config);
-    const memory::Roster roster = memory::Roster::of(*configs.front());
+    memory::Roster roster = memory::Roster::of(*configs.front());
+    for (std::size_t i = 1; i < configs.size(); ++i) roster.add(*configs[i]);
     mind_.reconfigure(std::move(configs), loop_.now());
     learned_.adopt(roster, mind_, loop_.now());
     prober_.follow(generations);

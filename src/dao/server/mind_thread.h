@@ -31,8 +31,8 @@ class MindThread {
   void start();
   // Ends the thread.
   void stop();
-  // Any thread: these generations are in use from now on, the newest first. `done` is called on the mind's thread when
-  // it knows nothing of others any more.
+  // Any thread: these generations are in use from now on; settings of the mind are those of the first. `done` is called
+  // on the mind's thread when it knows nothing of others any more.
   void reconfigure(std::vector<std::shared_ptr<const Generation>> generations, std::function<void()> done);
   // Any thread: rt/epoll_loop.h.
   void share_descriptors(bool shared, std::function<void()> done) { loop_.share_descriptors(shared, std::move(done)); }

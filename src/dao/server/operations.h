@@ -41,6 +41,10 @@ class Operations {
   // `tell` is called on the main thread, once, when it is done or could not be; before the service that ordered it
   // ends, if the new configuration has another one.
   virtual void order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) = 0;
+  // The transition that is under way. `tell`: as above, when what was ordered is in force.
+  virtual void order(TransitionOrder order, std::function<void(const TransitionOutcome&)> tell) = 0;
+  // What a transition leads to; null: none is under way. Its routes and upstreams have their numbers, too.
+  [[nodiscard]] virtual std::shared_ptr<const config::Config> coming() const = 0;
   // The snapshots. What reads from it may wait for the disk.
   [[nodiscard]] virtual memory::Store& store() = 0;
   [[nodiscard]] virtual std::vector<Listening> listening() const = 0;

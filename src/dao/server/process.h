@@ -1,5 +1,6 @@
 // The process: what it opens, who works in it, and how a configuration comes into use. The main thread, but for what
-// Operations offers to others. process_start.cpp, process_config.cpp and process_end.cpp have its parts.
+// Operations offers to others. process_start.cpp, process_config.cpp,
+// process_transition.cpp and process_end.cpp have its parts.
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,7 @@
 #include "dao/sense/shard.h"
 #include "dao/server/config_history.h"
 #include "dao/server/config_order.h"
+#include "dao/server/config_transition.h"
 #include "dao/server/generation.h"
 #include "dao/server/inherited_sockets.h"
 #include "dao/server/listeners.h"
@@ -71,6 +73,10 @@ class Process final : private Operations {
   bool resume();
   void make_workers(const config::Config& config);
   std::expected<Prepared, std::string> prepare(config::Config config);
+  // The sockets and files of a generation.
+  std::expected<Prepared, std::string> open_for(const std::shared_ptr<const Generation>& generation);
+  // Each worker's part of a generation that none of them has yet.
+  std::vector<Adoption> seats_for(const std::shared_ptr<const Generation>& generation);
   std::expected<std::optional<SideDoor::Opened>, std::string> open_admin(const config::Config& config);
   std::expected<std::shared_ptr<telemetry::AccessLog>, std::string> open_access_log(
       const config::AccessLog& wanted) const;
@@ -80,6 +86,20 @@ class Process final : private Operations {
   // It does not come into use.
   void give_up(Prepared prepared);
   void give_orders(Prepared& prepared);
+  // The new side of what is prepared is there for a growing part of the requests.
+  void begin_transition(Prepared prepared, ConfigTransition::Intended intended, Nanoseconds over);
+  // The mind's thread.
+  void step_transition();
+  // What the process has once is between the two.
+  void set_connection_limits(double progress);
+  // If it is decided: what was decided comes into force everywhere.
+  void end_transition();
+  // The new configuration has won. The error says why it cannot come into use after all.
+  std::expected<void, std::string> complete(const ConfigTransition& transition);
+  void give_up_new_side();
+  TransitionOutcome obey(const TransitionOrder& order);
+  void tell_workers(const std::function<void(Worker&, std::function<void()> done)>& tell);
+  void reconfigure_mind(std::vector<std::shared_ptr<const Generation>> generations, Roster::Leaving leaving);
   void replace_side_services();
   void reload(std::string_view author);
   // An order from beginning to end, but for the side services, which finish() replaces.
@@ -105,6 +125,7 @@ class Process final : private Operations {
   void unlink_sockets() const;
   std::string metrics() const;
   [[nodiscard]] std::shared_ptr<const Generation> generation() const;
+  [[nodiscard]] std::shared_ptr<ConfigTransition> transition() const;
   [[nodiscard]] std::shared_ptr<telemetry::AccessLog> access_log() const;
   [[noreturn]] void end_at_once(int status, std::string_view why) const;
 
@@ -113,6 +134,8 @@ class Process final : private Operations {
   [[nodiscard]] std::shared_ptr<const std::string> config_text() const override;
   [[nodiscard]] ConfigStatus config_status() const override;
   void order(ConfigOrder order, std::function<void(const ConfigOutcome&)> tell) override;
+  void order(TransitionOrder order, std::function<void(const TransitionOutcome&)> tell) override;
+  [[nodiscard]] std::shared_ptr<const config::Config> coming() const override;
   [[nodiscard]] memory::Store& store() override { return *store_; }
   [[nodiscard]] std::vector<Listening> listening() const override;
   [[nodiscard]] WallTime started_at() const override { return started_at_; }
@@ -159,11 +182,14 @@ class Process final : private Operations {
   SideDoor telemetry_;
   SideDoor admin_;
   std::atomic<bool> ready_{false};
+  std::uint64_t generations_ = 0;  // numbers that were given
+  std::uint64_t transitions_ = 0;
   bool handed_over_ = false;
   bool ending_ = false;  // no configuration comes into use any more
 
   mutable std::mutex current_mutex_;  // guards what follows: the main thread changes it, others look
   std::shared_ptr<const Generation> generation_;
+  std::shared_ptr<ConfigTransition> transition_;  // null: none is under way
   std::shared_ptr<telemetry::AccessLog> access_log_;
   std::vector<Listening> listening_;
   std::shared_ptr<const std::string> text_;

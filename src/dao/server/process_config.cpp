@@ -6,9 +6,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <random>
-#include <semaphore>
+#include <unordered_set>
 #include <utility>
 
 #include "dao/base/log.h"
@@ -28,6 +29,35 @@ std::int64_t connection_limit(const config::Server& server, std::size_t open_fil
   if (server.max_connections != 0) return static_cast<std::int64_t>(server.max_connections);
   constexpr std::size_t kReserve = 128;
   return static_cast<std::int64_t>(open_files > 2 * kReserve ? (open_files - kReserve) / 2 : open_files / 2);
+}
+
+// The routes and upstreams that only the new side of a transition has. An upstream that is another one there under the
+// same name has a name of its own for as long.
+void add_coming(const config::Config& coming, std::vector<telemetry::Numbered>& routes,
+                std::vector<telemetry::Numbered>& upstreams, std::deque<std::string>& new_names) {
+  const auto numbers_of = [](const std::vector<telemetry::Numbered>& all) {
+    std::unordered_set<std::uint32_t> numbers;
+    for (const telemetry::Numbered& one : all) numbers.insert(one.number);
+    return numbers;
+  };
+  const auto known_routes = numbers_of(routes);
+  for (const config::Rule& rule : coming.rules) {
+    if (!known_routes.contains(rule.number)) routes.push_back({rule.name, rule.number});
+  }
+  const auto known_upstreams = numbers_of(upstreams);
+  std::unordered_set<std::string_view> names;
+  for (const telemetry::Numbered& one : upstreams) names.insert(one.name);
+  for (const config::Upstream& upstream : coming.upstreams) {
+    if (known_upstreams.contains(upstream.number)) continue;
+    std::string_view name = upstream.name;
+    if (names.contains(name)) name = new_names.emplace_back(upstream.name + " (new)");
+    upstreams.push_back({name, upstream.number});
+  }
+}
+
+Nanoseconds time_of_transition(const ConfigOrder& order, const config::Config& config) {
+  if (order.over) return *order.over;
+  return order.from == ConfigOrder::From::snapshot ? Milliseconds::zero() : config.liminal.metamorphic.transition;
 }
 
 }  // namespace
@@ -56,41 +86,43 @@ std::expected<Process::Prepared, std::string> Process::prepare(config::Config co
   for (const auto& shard : shards_) shard->grow(roster_->rules(), roster_->upstreams());
   for (const std::uint32_t upstream : roster_->added_upstreams()) admission_.forget(upstream);
 
-  const auto prepared = [&]() -> std::expected<Prepared, std::string> {
-    const std::shared_ptr<const Generation> before = generation();
-    const std::uint64_t number = before ? before->number + 1 : 1;
-    std::random_device entropy;
-    const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
-    const auto shared = std::make_shared<const config::Config>(std::move(config));
-    auto made = Generation::make(number, shared, before.get(), seed);
-    if (!made) return std::unexpected(std::move(made.error()));
-    auto listeners = listeners_->plan(shared->server, inherited_.get());
-    if (!listeners) return std::unexpected(std::move(listeners.error()));
-    auto telemetry = telemetry_.open(shared->telemetry.prometheus_bind, false, inherited_.get());
-    if (!telemetry) return std::unexpected(std::move(telemetry.error()));
-    auto admin = open_admin(*shared);
-    if (!admin) return std::unexpected(std::move(admin.error()));
-    auto log = open_access_log(shared->telemetry.access_log);
-    if (!log) return std::unexpected(std::move(log.error()));
-    return Prepared{.generation = *std::move(made),
-                    .listeners = *std::move(listeners),
-                    .telemetry = *std::move(telemetry),
-                    .admin = *std::move(admin),
-                    .log = *std::move(log)};
-  };
-  auto outcome = prepared();
+  std::random_device entropy;
+  const std::uint64_t seed = (std::uint64_t{entropy()} << 32U) | entropy();
+  const std::shared_ptr<const Generation> before = generation();
+  auto made =
+      Generation::make(generations_ + 1, std::make_shared<const config::Config>(std::move(config)), before.get(), seed);
+  auto outcome = made ? open_for(*made) : std::unexpected(std::move(made.error()));
   if (!outcome) {
     roster_->give_up();
     return outcome;
   }
+  ++generations_;
   // It should be known where to find whoever is new before requests go there.
   names_->watch(*outcome->generation->config);
-  if (generation()) wait_for_addresses(*outcome->generation->config);
+  if (before) wait_for_addresses(*outcome->generation->config);
   return outcome;
+}
+
+std::expected<Process::Prepared, std::string> Process::open_for(const std::shared_ptr<const Generation>& generation) {
+  const config::Config& config = *generation->config;
+  auto listeners = listeners_->plan(config.server, inherited_.get());
+  if (!listeners) return std::unexpected(std::move(listeners.error()));
+  auto telemetry = telemetry_.open(config.telemetry.prometheus_bind, false, inherited_.get());
+  if (!telemetry) return std::unexpected(std::move(telemetry.error()));
+  auto admin = open_admin(config);
+  if (!admin) return std::unexpected(std::move(admin.error()));
+  auto log = open_access_log(config.telemetry.access_log);
+  if (!log) return std::unexpected(std::move(log.error()));
+  return Prepared{.generation = generation,
+                  .listeners = *std::move(listeners),
+                  .telemetry = *std::move(telemetry),
+                  .admin = *std::move(admin),
+                  .log = *std::move(log)};
 }
 
 void Process::give_up(Prepared prepared) {
   static_cast<void>(prepared);
+  --generations_;
   names_->unwatch(roster_->added_upstreams());
   roster_->give_up();
   names_->watch(*config());  // by the servers and times of the one in use
@@ -159,15 +191,11 @@ void Process::adopt(Prepared prepared) {
         liminal::Mind::Senses{.shards = shards(), .in_flight = in_flight_, .admission = admission_});
     mind_thread_ = std::make_unique<MindThread>(*mind_, *learned_, generation, [this](const sense::ViewPtr& view) {
       for (const auto& worker : workers_) worker->perceive(view);
+      step_transition();
     });
     mind_thread_->start();
   } else {
-    mind_thread_->reconfigure({generation}, [this, leaving] {
-      queue_->post([this, leaving] {
-        roster_->release_upstreams(leaving.upstreams);
-        roster_->release_rules(leaving.rules);
-      });
-    });
+    reconfigure_mind({generation}, leaving);
   }
   names_->tell_of(config);
   {
@@ -179,33 +207,37 @@ void Process::adopt(Prepared prepared) {
   keep_watch(config);
 }
 
-// When it returns, every request that begins finds the new configuration.
-void Process::give_orders(Prepared& prepared) {
+std::vector<Adoption> Process::seats_for(const std::shared_ptr<const Generation>& generation) {
   std::vector<bool> seated(roster_->upstreams(), true);
   for (const std::uint32_t upstream : roster_->added_upstreams()) seated[upstream] = false;
-  std::vector<std::vector<Entry>> entries =
-      listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
-  const auto obeyed = std::make_shared<std::counting_semaphore<>>(0);
-  for (std::size_t i = 0; i < worker_count_; ++i) {
-    Adoption adoption = workers_[i]->prepare(prepared.generation, seated);
+  std::vector<Adoption> adoptions;
+  for (const auto& worker : workers_) {
+    adoptions.push_back(worker->prepare(generation, seated));
     // Requests may go there before tell_of() tells.
-    for (const Adoption::NewSeat& added : adoption.seats) {
+    for (const Adoption::NewSeat& added : adoptions.back().seats) {
       if (const auto known = names_->known_of(added.upstream)) added.seat->resolved(*known);
     }
-    workers_[i]->obey({.adoption = std::move(adoption),
-                       .entries = std::move(entries[i]),
-                       .clients = listeners_->clients(),
-                       .log = prepared.log},
-                      [obeyed] { obeyed->release(); });
-    if (!mind_thread_) workers_[i]->start();
   }
-  constexpr auto kPatience = std::chrono::seconds(10);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  for (std::size_t i = 0; i < worker_count_; ++i) {
-    if (obeyed->try_acquire_until(deadline)) continue;
-    log::error("a worker has not taken the configuration yet", {{"seconds", kPatience.count()}});
-    break;
-  }
+  return adoptions;
+}
+
+// When it returns, every request that begins finds the new configuration.
+void Process::give_orders(Prepared& prepared) {
+  // After a transition the workers have all of it.
+  std::vector<Adoption> adoptions(worker_count_);
+  if (!transition()) adoptions = seats_for(prepared.generation);
+  std::vector<std::vector<Entry>> entries =
+      listeners_->adopt(std::move(prepared.listeners), prepared.generation->config->server);
+  std::size_t next = 0;
+  tell_workers([&](Worker& worker, std::function<void()> done) {
+    const std::size_t index = next++;
+    worker.obey({.adoption = std::move(adoptions[index]),
+                 .entries = std::move(entries[index]),
+                 .clients = listeners_->clients(),
+                 .log = prepared.log},
+                std::move(done));
+    if (!mind_thread_) worker.start();
+  });
 }
 
 void Process::replace_side_services() {
@@ -295,6 +327,19 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   if (!wanted->loaded.warnings.empty()) {
     log::warning("the configuration has warnings", {{"warning", config::render_line(wanted->loaded.warnings)}});
   }
+  if (const auto under_way = transition(); under_way && !order.dry_run) {
+    if (wanted->text == under_way->intended.text) {
+      ConfigOutcome outcome{.result = ConfigOutcome::Result::unchanged, .diagnostics = wanted->loaded.warnings};
+      describe_use(outcome);
+      return outcome;
+    }
+    // Decided meanwhile or not: what is ordered follows on what is in use when it is over.
+    const auto given_up = under_way->obey(
+        {.what = TransitionOrder::What::abort, .author = order.author, .reason = "another configuration was ordered"},
+        clock_.now());
+    static_cast<void>(given_up);
+    end_transition();
+  }
   const std::shared_ptr<const std::string> text_before = config_text();
   const bool same = wanted->text == *text_before;
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
@@ -321,6 +366,35 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
     give_up(*std::move(prepared));
     outcome.result = ConfigOutcome::Result::valid;
     describe_use(outcome);
+    return outcome;
+  }
+  if (const Nanoseconds over = time_of_transition(order, *prepared->generation->config);
+      !same && over > Nanoseconds::zero()) {
+    tell_changes();
+    const std::uint64_t snapshot = history_->record({.author = order.author,
+                                                     .reason = order.reason,
+                                                     .source = path_,
+                                                     .text = wanted->text,
+                                                     .changes = outcome.changes,
+                                                     .file = file_text_,
+                                                     .outcome = memory::kRunning});
+    begin_transition(*std::move(prepared),
+                     {.author = order.author,
+                      .reason = order.reason,
+                      .text = std::move(wanted->text),
+                      .snapshot = snapshot,
+                      .pending_restart = outcome.pending_restart},
+                     over);
+    {
+      const std::lock_guard lock(current_mutex_);
+      status_.last_reload_successful = true;
+      status_.last_reload_at = clock_.wall_now();
+      status_.last_error.clear();
+      status_.from_file = *text_ == file_text_;
+    }
+    outcome.result = ConfigOutcome::Result::begun;
+    describe_use(outcome);
+    outcome.transition = config_status().transition;
     return outcome;
   }
   adopt(*std::move(prepared));
@@ -431,7 +505,12 @@ std::shared_ptr<const std::string> Process::config_text() const {
 
 ConfigStatus Process::config_status() const {
   const std::lock_guard lock(current_mutex_);
-  return status_;
+  ConfigStatus status = status_;
+  if (transition_) {
+    status.transition = transition_->status(clock_.now());
+    status.transition->over = false;
+  }
+  return status;
 }
 
 std::vector<Operations::Listening> Process::listening() const {
@@ -458,6 +537,10 @@ std::string Process::metrics() const {
   for (const config::Rule& rule : in_use->rules) routes.push_back({rule.name, rule.number});
   std::vector<telemetry::Numbered> upstreams;
   for (const config::Upstream& upstream : in_use->upstreams) upstreams.push_back({upstream.name, upstream.number});
+  std::deque<std::string> new_names;
+  if (const std::shared_ptr<const config::Config> coming = this->coming()) {
+    add_coming(*coming, routes, upstreams, new_names);
+  }
   telemetry::MetricsSnapshot snapshot;
   snapshot.shards = all;
   snapshot.routes = routes;
@@ -478,7 +561,16 @@ std::string Process::metrics() const {
       .reloads_failed = status.reloads_failed,
       .last_reload_successful = status.last_reload_successful,
       .last_success_seconds = std::chrono::duration<double>(status.applied_at.time_since_epoch()).count(),
-      .pending_restart = status.pending_restart.size()};
+      .pending_restart = status.pending_restart.size(),
+      .transitions_finished = status.transitions_ended[0],
+      .transitions_rolled_back = status.transitions_ended[1],
+      .transitions_aborted = status.transitions_ended[2]};
+  if (status.transition) {
+    const liminal::TransitionFigures& figures = status.transition->figures;
+    snapshot.config.transition_under_way = !status.transition->over;
+    if (snapshot.config.transition_under_way) snapshot.config.transition_progress = figures.progress;
+    snapshot.config.transition_worse = figures.worse;
+  }
   const memory::StoreStatus store = store_->status();
   snapshot.store = {.persistent = store.kind != "memory",
                     .healthy = store.healthy,

@@ -205,10 +205,10 @@ rt::Task<> relay_upgraded(WorkerState& worker, const config::Config& config, con
 }  // namespace
 
 rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error* rejected) {
-  const GenerationInUse in_use(worker);
+  const GenerationInUse in_use(worker, rejected == nullptr ? &exchange : nullptr);
   WorkerGeneration& generation = *in_use;
   const config::Config& config = generation.config;
-  RequestJournal journal(worker, exchange);
+  RequestJournal journal(worker, exchange, generation.generation->number, in_use.side());
   const BorrowedResponse response(worker);
   RequestHead& request = exchange.request();
 
@@ -353,6 +353,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
       outcome.error = *upstream.resolution_error;
       report(sense::outcome_of(outcome.error));
     } else {
+      journal.attempting();
       SilenceWatch silence(worker, *client, route, *choice, attempt_cancel);
       if (may_retry && replayable && settings.retry_on.silence) silence.watch();
       auto attempting = upstream::attempt({.loop = worker.loop,

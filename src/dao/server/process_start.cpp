@@ -76,6 +76,10 @@ int Process::run(config::LoadAttempt file) {
     learned_ = std::make_unique<memory::Learned>(*store_, clock_);
     make_workers(of_file);
     file_text_ = config::bundle(file.sources);
+    if (const auto unfinished = history_->give_up_unfinished()) {
+      log::warning("a transition was under way when the last process ended; nobody has decided for its configuration",
+                   {{"snapshot", *unfinished}});
+    }
     if (!resume()) {
       const auto begun = begin({.config = std::move(of_file), .text = file_text_, .author = "start", .reason = {}});
       if (!begun) failure = begun.error();

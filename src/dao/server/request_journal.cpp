@@ -29,9 +29,11 @@ std::uint64_t to_count(Nanoseconds value) {
 
 }  // namespace
 
-RequestJournal::RequestJournal(WorkerState& worker, http::Exchange& exchange)
+RequestJournal::RequestJournal(WorkerState& worker, http::Exchange& exchange, std::uint64_t generation, SideTaken side)
     : worker_(worker),
       exchange_(exchange),
+      generation_(generation),
+      side_(side),
       grpc_status_(is_grpc(exchange.request()) ? sense::kNoGrpcStatus : sense::kNotGrpc) {
   worker_.shard.worker().requests_active.add();
 }
@@ -47,6 +49,7 @@ void RequestJournal::attempted(std::uint32_t upstream, upstream::AttemptOutcome&
   finished.reused_connection = outcome.reused;
   finished.head_ns = to_count(outcome.head);
   if (outcome.grpc_status) grpc_status_ = *outcome.grpc_status;
+  if (outcome.status != 0) answered_after_ = attempt_began_ - exchange_.started() + outcome.connect + outcome.head;
   worker_.shard.record(finished);
   last_ = std::move(outcome);
 }
@@ -76,6 +79,23 @@ void RequestJournal::count_request(Nanoseconds duration) {
   finished.duration_ns = to_count(duration);
   finished.grpc_status = grpc_status_;
   worker_.shard.record(finished);
+  if (side_.transition != 0) tell_of_side(duration);
+}
+
+// What a request that ends after the transition would say comes too late for it.
+void RequestJournal::tell_of_side(Nanoseconds duration) const {
+  const std::optional<NewSide>& under_way = worker_.new_side;
+  if (!under_way || under_way->number != side_.transition) return;
+  const liminal::Ended ended{.status = status_,
+                             .matched_rule = error_.kind != ErrorKind::no_route,
+                             .client_left = error_.origin == Origin::client,
+                             .cut_off = error_.kind != ErrorKind::none && error_.origin == Origin::backend,
+                             .grpc_status = grpc_status_};
+  under_way->ring->push(
+      liminal::to_word({.side = side_.side,
+                        .cell = side_.cell,
+                        .failed = liminal::failed_request(ended),
+                        .bucket = sense::log_bucket_of(to_count(answered_after_.value_or(duration)))}));
 }
 
 RequestJournal::~RequestJournal() {
@@ -103,6 +123,7 @@ void RequestJournal::write_access_log(Nanoseconds duration) const {
   record.response_bytes = tunnel_ ? tunnel_->from_backend : exchange_.response_body_bytes();
   record.reused = exchange_.reused_connection();
   record.attempts = attempts_;
+  record.generation = generation_;
   if (queued_) record.queue_ns = to_count(*queued_);
   if (rule_ != nullptr) record.route = rule_->name;
   if (upstream_) {

@@ -16,7 +16,8 @@ namespace dao::server {
 
 class RequestJournal {
  public:
-  RequestJournal(WorkerState& worker, http::Exchange& exchange);
+  // `generation`: the number of the configuration that the request began with, `side` its side of a gradual transition.
+  RequestJournal(WorkerState& worker, http::Exchange& exchange, std::uint64_t generation, SideTaken side);
   RequestJournal(const RequestJournal&) = delete;
   RequestJournal& operator=(const RequestJournal&) = delete;
   // Writes.
@@ -26,6 +27,7 @@ class RequestJournal {
   void matched(const config::Rule& rule) { rule_ = &rule; }
   // Has waited for room at an upstream, once more.
   void queued(Nanoseconds waited) { queued_ = queued_.value_or(Nanoseconds::zero()) + waited; }
+  void attempting() { attempt_began_ = worker_.loop.now(); }
   void attempted(std::uint32_t upstream, upstream::AttemptOutcome&& outcome);
   void answered(std::uint16_t status) { status_ = status; }
   // The same for an answer of DAO's own; `grpc_status` if it was one of gRPC.
@@ -38,14 +40,19 @@ class RequestJournal {
 
  private:
   void count_request(Nanoseconds duration);
+  void tell_of_side(Nanoseconds duration) const;
   void write_access_log(Nanoseconds duration) const;
 
   WorkerState& worker_;
   http::Exchange& exchange_;
+  const std::uint64_t generation_;
+  const SideTaken side_;
   const config::Rule* rule_ = nullptr;  // null: none
   std::optional<std::uint32_t> upstream_;
   upstream::AttemptOutcome last_;
   std::optional<Nanoseconds> queued_;
+  Instant attempt_began_{};
+  std::optional<Nanoseconds> answered_after_;  // since the request's head: an upstream's answer's
   std::uint32_t attempts_ = 0;
   std::uint16_t status_ = 0;
   std::uint8_t grpc_status_;  // as in sense::FinishedRequest

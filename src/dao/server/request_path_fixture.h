@@ -208,16 +208,20 @@ class RequestPath : public http::RequestHandler {
   void adopt(std::shared_ptr<const config::Config> next, upstream::Connector& connector) {
     const auto before = state.current ? state.current->generation : nullptr;
     const auto generation = Generation::make(before ? before->number + 1 : 1, next, before.get(), 1).value();
+    state.adopt(adoption_of(generation, connector));
+    config = std::move(next);
+  }
+  // This worker's part of a generation.
+  Adoption adoption_of(const std::shared_ptr<const Generation>& generation, upstream::Connector& connector) {
     Adoption adoption{.generation = std::make_unique<WorkerGeneration>(generation), .seats = {}};
-    for (const config::Upstream& upstream : next->upstreams) {
+    for (const config::Upstream& upstream : generation->config->upstreams) {
       if (upstream.number < state.seats.size() && state.seats[upstream.number]) continue;
       adoption.seats.push_back(
           {.upstream = upstream.number,
-           .seat = std::make_unique<UpstreamSeat>(state.loop, state.buffers, shard.upstream(upstream.number), *next,
-                                                  upstream, connector, nullptr)});
+           .seat = std::make_unique<UpstreamSeat>(state.loop, state.buffers, shard.upstream(upstream.number),
+                                                  *generation->config, upstream, connector, nullptr)});
     }
-    state.adopt(std::move(adoption));
-    config = std::move(next);
+    return adoption;
   }
 
   rt::Task<> handle(http::Exchange& exchange, const Error* rejected) override {

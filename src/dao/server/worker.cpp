@@ -102,11 +102,48 @@ void Worker::obey(WorkerOrders orders) {
   set_doors(std::move(orders.entries), orders.clients);
 }
 
-void Worker::set_doors(std::vector<Entry> entries, const std::shared_ptr<gate::ClientLimit>& clients) {
+void Worker::begin_transition(Adoption adoption, NewSide new_side, std::function<void()> done) {
+  struct Message {
+    Adoption adoption;
+    NewSide new_side;
+  };
+  loop_.post(
+      [this, message = std::make_shared<Message>(std::move(adoption), std::move(new_side)), done = std::move(done)] {
+        state_.begin_transition(std::move(message->adoption), std::move(message->new_side));
+        const bool told_destinations = !announcing_pools_.empty();
+        find_announcing_pools();
+        if (announcing_pools_.empty() == told_destinations) {
+          for (const auto& entrance : entrances_) {
+            entrance->doorway = make_doorway(entrance->doorway->entry, entrance->doorway->process_clients);
+          }
+        }
+        done();
+      });
+}
+
+void Worker::see(std::uint64_t transition, const liminal::TransitionView& view) {
+  loop_.post([this, transition, view] {
+    if (state_.new_side && state_.new_side->number == transition) state_.see(view);
+  });
+}
+
+void Worker::end_transition(std::function<void()> done) {
+  loop_.post([this, done = std::move(done)] {
+    state_.end_transition();
+    release_unused();
+    done();
+  });
+}
+
+void Worker::find_announcing_pools() {
   announcing_pools_.clear();
   for (const auto& seat : state_.seats) {
     if (seat && seat->pool.announces_clients()) announcing_pools_.push_back(&seat->pool);
   }
+}
+
+void Worker::set_doors(std::vector<Entry> entries, const std::shared_ptr<gate::ClientLimit>& clients) {
+  find_announcing_pools();
   std::vector<std::unique_ptr<Entrance>> entrances;
   for (Entry& entry : entries) {
     const std::uint64_t listener = entry.listener;

@@ -66,6 +66,12 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   // force, and not at all by a worker that has ended.
   void obey(WorkerOrders orders, std::function<void()> done);
 
+  // Any thread: as messages. worker_state.h; `done` as for obey(). see() of another transition than the one that is
+  // under way is too late, and nothing.
+  void begin_transition(Adoption adoption, NewSide new_side, std::function<void()> done);
+  void see(std::uint64_t transition, const liminal::TransitionView& view);
+  void end_transition(std::function<void()> done);
+
   // Before start(): this is worker `number` of all that share `slots`.
   void share_slots(std::shared_ptr<FreedSlots> slots, std::size_t number);
   void start();
@@ -117,6 +123,7 @@ class Worker final : private http::RequestHandler, private upstream::Connector {
   void obey(WorkerOrders orders);
   void set_doors(std::vector<Entry> entries, const std::shared_ptr<gate::ClientLimit>& clients);
   [[nodiscard]] std::shared_ptr<Doorway> make_doorway(Entry entry, std::shared_ptr<gate::ClientLimit> clients);
+  void find_announcing_pools();
   void release_unused();
   void accepted(Entrance& entrance, int fd, const sockaddr* peer);
   rt::Task<> serve(std::shared_ptr<Doorway> doorway, int fd, net::Peer peer);

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "dao/liminal/interpolate.h"
+
 namespace dao::server {
 
 std::string_view DateText::at(WallTime now) {
@@ -31,23 +33,52 @@ WorkerState::WorkerState(rt::Loop& the_loop, sense::Shard& the_shard, sense::InF
       retry_budget(0, 0, loop.now()),
       random(seed) {}
 
-void WorkerState::adopt(Adoption adoption) {
-  const config::Config& config = adoption.generation->config;
-  for (Adoption::NewSeat& seat : adoption.seats) {
+void WorkerState::take_seats(std::vector<Adoption::NewSeat> taken) {
+  for (Adoption::NewSeat& seat : taken) {
     if (seat.upstream >= seats.size()) seats.resize(seat.upstream + 1);
     seats[seat.upstream] = std::move(seat.seat);
   }
   signals.grow(seats.size());
+}
+
+void WorkerState::configure(const config::Config& config) {
   for (const config::Upstream& upstream : config.upstreams) seats[upstream.number]->configure(config, upstream);
+  retry_budget.configure(config.proxy.retry_budget_percent, config.proxy.retry_budget_min_per_second);
+}
+
+void WorkerState::adopt(Adoption adoption) {
+  take_seats(std::move(adoption.seats));
+  if (new_side) {
+    adoption.generation = std::move(new_side->generation);
+    new_side.reset();
+  }
   const bool first = current == nullptr;
   if (!first) older_.push_back(std::move(current));
   current = std::move(adoption.generation);
-  const config::Proxy& proxy = config.proxy;
   if (first) {
+    const config::Proxy& proxy = current->config.proxy;
     retry_budget = upstream::RetryBudget(proxy.retry_budget_percent, proxy.retry_budget_min_per_second, loop.now());
-  } else {
-    retry_budget.configure(proxy.retry_budget_percent, proxy.retry_budget_min_per_second);
   }
+  configure(current->config);
+}
+
+void WorkerState::begin_transition(Adoption adoption, NewSide coming) {
+  take_seats(std::move(adoption.seats));
+  coming.generation = std::move(adoption.generation);
+  new_side = std::move(coming);
+}
+
+void WorkerState::see(const liminal::TransitionView& seen) {
+  new_side->view = seen;
+  const liminal::EffectiveLimits limits =
+      liminal::effective_limits(current->config, new_side->generation->config, seen.progress);
+  retry_budget.configure(limits.retry_budget_percent, limits.retry_budget_min_per_second);
+}
+
+void WorkerState::end_transition() {
+  older_.push_back(std::move(new_side->generation));
+  new_side.reset();
+  configure(current->config);
 }
 
 Released WorkerState::release_unused() {
@@ -70,6 +101,7 @@ Released WorkerState::release_unused() {
         [&](std::uint32_t number) { rule_stays[number] = true; });
   };
   stays(*current);
+  if (new_side) stays(*new_side->generation);
   for (const auto& generation : older_) stays(*generation);
   for (const auto& generation : unused) {
     each_number(

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "dao/sense/signals.h"
 #include "dao/sense/slots.h"
 #include "dao/sense/view.h"
+#include "dao/server/new_side.h"
 #include "dao/server/upstream_queue.h"
 #include "dao/server/upstream_seat.h"
 #include "dao/server/worker_generation.h"
@@ -45,7 +47,7 @@ struct Adoption {
     std::uint32_t upstream = 0;
     std::unique_ptr<UpstreamSeat> seat;
   };
-  std::unique_ptr<WorkerGeneration> generation;
+  std::unique_ptr<WorkerGeneration> generation;  // null: that of the new side
   std::vector<NewSeat> seats;
 };
 
@@ -70,6 +72,7 @@ struct WorkerState {
   http::BufferPool buffers;
   std::vector<std::unique_ptr<UpstreamSeat>> seats;  // by the upstreams' numbers; null: nobody has that one
   std::unique_ptr<WorkerGeneration> current;         // what requests begin with; null before the first adopt()
+  std::optional<NewSide> new_side;  // what some begin with instead; nothing: no transition is under way
   upstream::RetryBudget retry_budget;
   Random random;
   DateText date;
@@ -78,6 +81,13 @@ struct WorkerState {
 
   // From now on requests begin with this one; those under way go on with theirs. O(upstreams).
   void adopt(Adoption adoption);
+  // A gradual transition begins: `adoption` is the new side, all requests begin with the current one until see(). What
+  // belongs to neither side (pools of upstreams that both have, the retry budget) is between the two.
+  void begin_transition(Adoption adoption, NewSide coming);
+  // How far it has come.
+  void see(const liminal::TransitionView& seen);
+  // The new side is given up: all requests begin with the current one. If it has won: adopt().
+  void end_transition();
   // Lets go of generations that no request uses any more, and of the upstreams and rules that only they had: their
   // connections are closed and their counters cleared.
   Released release_unused();
@@ -92,6 +102,10 @@ struct WorkerState {
   void return_response_head(std::unique_ptr<http::ResponseHead> head);
 
  private:
+  void take_seats(std::vector<Adoption::NewSeat> taken);
+  // The settings of what the process has once.
+  void configure(const config::Config& config);
+
   std::vector<std::unique_ptr<WorkerGeneration>> older_;  // those that had requests when they were replaced
   std::vector<std::unique_ptr<http::ResponseHead>> spare_response_heads_;
 };
@@ -99,13 +113,20 @@ struct WorkerState {
 // One request's hold on the generation it began with.
 class GenerationInUse {
  public:
-  explicit GenerationInUse(WorkerState& worker) : generation_(*worker.current) { ++generation_.requests; }
+  // `exchange`: null if there is no usable request, which has no side.
+  GenerationInUse(WorkerState& worker, http::Exchange* exchange)
+      : side_(worker.new_side && exchange != nullptr ? side_for(*worker.new_side, *exchange) : SideTaken{}),
+        generation_(side_.side == liminal::Side::new_config ? *worker.new_side->generation : *worker.current) {
+    ++generation_.requests;
+  }
   GenerationInUse(const GenerationInUse&) = delete;
   GenerationInUse& operator=(const GenerationInUse&) = delete;
   ~GenerationInUse() { --generation_.requests; }
   [[nodiscard]] WorkerGeneration& operator*() const { return generation_; }
+  [[nodiscard]] const SideTaken& side() const { return side_; }
 
  private:
+  const SideTaken side_;
   WorkerGeneration& generation_;
 };
 

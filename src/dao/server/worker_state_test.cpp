@@ -11,6 +11,8 @@
 
 #include "dao/base/log.h"
 #include "dao/config/load.h"
+#include "dao/liminal/interpolate.h"
+#include "dao/server/interim_limits.h"
 #include "dao/server/request_path_fixture.h"
 #include "dao/server/roster.h"
 
@@ -73,14 +75,16 @@ class WorkerStateTest : public testing::Test {
     client = std::make_unique<Client>(loop, *path);
   }
   // What Process does, with one worker.
-  Released reload(const std::string& rules, const std::string& before = "") {
-    config::Config config = load(rules, before);
+  std::shared_ptr<const config::Config> numbered(config::Config config) {
     EXPECT_TRUE(roster.number(config));
     path->in_flight.grow(roster.upstreams());
     path->admission.grow(roster.upstreams());
     path->shard.grow(roster.rules(), roster.upstreams());
     for (const std::uint32_t added : roster.added_upstreams()) path->admission.forget(added);
-    const auto shared = std::make_shared<const config::Config>(std::move(config));
+    return std::make_shared<const config::Config>(std::move(config));
+  }
+  Released reload(const std::string& rules, const std::string& before = "") {
+    const auto shared = numbered(load(rules, before));
     path->adopt(shared, backends);
     static_cast<void>(roster.keep({{shared}}));
     return release();
@@ -91,9 +95,33 @@ class WorkerStateTest : public testing::Test {
     roster.release_rules(released.rules);
     return released;
   }
+  // A gradual transition begins, at `progress`.
+  void begin_transition(const std::string& rules, const std::string& before = "") {
+    coming = numbered(load(rules, "[liminal.metamorphic]\nkey = \"header:X-User\"\n" + before));
+    old_generation = path->state.current->generation;
+    new_generation = Generation::make(old_generation->number + 1, coming, old_generation.get(), 1).value();
+    ring = std::make_shared<sense::SampleRing>();
+    path->state.begin_transition(path->adoption_of(new_generation, backends),
+                                 {.number = 1, .generation = {}, .view = {.seed = 7}, .ring = ring});
+    static_cast<void>(roster.keep({{path->config, coming}}));
+  }
+  void see(double progress) {
+    path->state.see({.seed = 7, .threshold = liminal::threshold_of(progress), .progress = progress});
+  }
+  // What was told of requests since the last time.
+  std::vector<liminal::SideSample> told() {
+    std::vector<liminal::SideSample> samples;
+    ring->read(told_, [&](const sense::Sample& word) { samples.push_back(liminal::from_word(word)); });
+    return samples;
+  }
   ScriptedBackends::Backend& u(int number) { return backends["192.0.2." + std::to_string(number) + ":80"]; }
   std::string ask(const std::string& text) {
     client->send(text);
+    return client->take();
+  }
+  std::string ask_as(int user) {
+    client->send("GET / HTTP/1.1\r\nHost: a.test\r\nX-User: " + std::to_string(user) + "\r\n\r\n");
+    client->pass(std::chrono::microseconds(1));
     return client->take();
   }
   std::uint64_t answered(std::uint32_t upstream) { return path->shard.upstream(upstream).responses[2].value(); }
@@ -103,7 +131,16 @@ class WorkerStateTest : public testing::Test {
   Roster roster{1};
   std::unique_ptr<RequestPath> path;
   std::unique_ptr<Client> client;
+  std::shared_ptr<const config::Config> coming;
+  std::shared_ptr<const Generation> old_generation;
+  std::shared_ptr<const Generation> new_generation;
+  std::shared_ptr<sense::SampleRing> ring;
+  std::uint64_t told_ = 0;
 };
+
+std::string by(int user) {
+  return "GET / HTTP/1.1\r\nHost: a.test\r\nX-User: " + std::to_string(user) + "\r\n\r\n";
+}
 
 TEST_F(WorkerStateTest, TheNextRequestOfAConnectionHasTheNewConfiguration) {
   start(rule("old", {1}));
@@ -307,6 +344,165 @@ TEST_F(WorkerStateTest, AWebSocketGoesOnOverReloads) {
   loop.run_for(seconds(60));
   EXPECT_EQ(path->in_flight.count(0), 0);
   EXPECT_THAT(release().upstreams, testing::Contains(0U));
+}
+
+TEST_F(WorkerStateTest, AClientSeesOneSideAndStaysOnTheNewOne) {
+  start(rule("a", {1}));
+  begin_transition(rule("a", {2}));
+  for (int user = 0; user < 20; ++user) EXPECT_THAT(ask_as(user), EndsWith("ok"));
+  EXPECT_EQ(u(2).heads.size(), 0U) << "nobody before the first step";
+  std::vector<bool> on_new(400);
+  for (const double progress : {0.1, 0.3, 0.3, 0.6, 1.0}) {
+    see(progress);
+    int count = 0;
+    for (int user = 0; user < 400; ++user) {
+      const std::size_t before = u(2).heads.size();
+      EXPECT_THAT(ask_as(user), EndsWith("ok"));
+      const bool is_new = u(2).heads.size() > before;
+      const auto index = static_cast<std::size_t>(user);
+      EXPECT_TRUE(is_new || !on_new[index]) << user << " has gone back at " << progress;
+      on_new[index] = is_new;
+      count += is_new ? 1 : 0;
+    }
+    EXPECT_NEAR(count / 400.0, progress, 0.08);
+  }
+  see(0);
+  const std::size_t before = u(2).heads.size();
+  for (int user = 0; user < 20; ++user) EXPECT_THAT(ask_as(user), EndsWith("ok"));
+  EXPECT_EQ(u(2).heads.size(), before) << "taken back: nobody";
+}
+
+// Of 40,000 clients, with a request each.
+TEST_F(WorkerStateTest, WeightsAreBetweenTheOldAndTheNewOnes) {
+  const auto weighted = [](int first, int second, int third) {
+    std::string toml = "[[routes.rule]]\nname = \"a\"\npolicy = \"round-robin\"\nslow_start_ms = 0\n";
+    for (const auto& [number, weight] : {std::pair{1, first}, {2, second}, {3, third}}) {
+      if (weight == 0) continue;
+      const std::string text = std::to_string(number);
+      toml += "[[routes.rule.upstreams]]\nname = \"u" + text + "\"\nurl = \"http://192.0.2." + text +
+              ":80\"\nweight = " + std::to_string(weight) + "\n";
+    }
+    return toml;
+  };
+  start(weighted(8, 2, 0));
+  begin_transition(weighted(1, 3, 6));
+  constexpr int kClients = 40'000;
+  for (const double progress : {0.25, 0.5, 0.75}) {
+    see(progress);
+    std::size_t before[4] = {};
+    for (const int number : {1, 2, 3}) before[number] = u(number).heads.size();
+    for (int user = 0; user < kClients; ++user) {
+      EXPECT_THAT(ask_as(user), EndsWith("ok"));
+    }
+    const std::vector<liminal::UpstreamShare> shares =
+        liminal::shares_of(*path->config, path->config->rules[0], *coming, coming->rules[0], progress);
+    ASSERT_EQ(shares.size(), 3U);
+    for (const liminal::UpstreamShare& wanted : shares) {
+      const int number = wanted.upstream.back() - '0';
+      const double share = static_cast<double>(u(number).heads.size() - before[number]) / kClients;
+      EXPECT_NEAR(share, wanted.share, 0.01) << wanted.upstream << " at " << progress;
+    }
+  }
+}
+
+TEST_F(WorkerStateTest, HowRequestsOfBothSidesEndIsTold) {
+  start(rule("a", {1}));
+  u(1).otherwise = {read_head(), wait(seconds(1)), say(ok("ok")), again()};
+  begin_transition(rule("a", {2}) + rule("b", {3}, "match = { path_exact = \"/b\" }\n"));
+  u(2).otherwise = answers("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+  see(0.5);
+  for (int user = 1; user < 30; ++user) client->send(by(user));
+  client->pass(seconds(60));
+  const auto samples = told();
+  ASSERT_EQ(samples.size(), 29U);
+  int on_new = 0;
+  for (const liminal::SideSample& sample : samples) {
+    const bool is_new = sample.side == liminal::Side::new_config;
+    on_new += is_new ? 1 : 0;
+    EXPECT_EQ(sample.failed, is_new);
+    if (!is_new) EXPECT_EQ(sample.bucket, sense::log_bucket_of(1'000'000'000));
+  }
+  EXPECT_GT(on_new, 5);
+  EXPECT_LT(on_new, 25);
+}
+
+TEST_F(WorkerStateTest, ATransitionThatIsTakenBackLeavesNothing) {
+  start(rule("a", {1}));
+  begin_transition(rule("a", {2}));
+  u(2).otherwise = {read_head(), wait(seconds(5)), say(ok("late")), again()};
+  see(1);
+  client->send(by(1));
+  path->state.end_transition();
+  static_cast<void>(roster.keep({{path->config}}));
+  EXPECT_THAT(release().upstreams, IsEmpty()) << "a request is there still";
+  client->pass(seconds(6));
+  EXPECT_THAT(client->take(), EndsWith("late"));
+  EXPECT_THAT(told(), IsEmpty()) << "it came too late to count";
+  EXPECT_THAT(release().upstreams, ElementsAre(1U));
+  EXPECT_THAT(ask_as(1), EndsWith("ok"));
+  EXPECT_EQ(u(1).heads.size(), 1U);
+}
+
+TEST_F(WorkerStateTest, ATransitionThatIsFinishedIsTheConfiguration) {
+  start(rule("a", {1}), "[proxy]\nretry_budget_percent = 0\nretry_budget_min_per_second = 1");
+  begin_transition(rule("a", {2}), "[proxy]\nretry_budget_percent = 0\nretry_budget_min_per_second = 101\n");
+  see(0.5);
+  EXPECT_TRUE(path->state.retry_budget.available(loop.now()));
+  path->state.retry_budget.spend();
+  loop.run_for(milliseconds(10));
+  EXPECT_FALSE(path->state.retry_budget.available(loop.now())) << "51 a second: half of one";
+  loop.run_for(milliseconds(10));
+  EXPECT_TRUE(path->state.retry_budget.available(loop.now()));
+  path->state.adopt({});
+  path->config = coming;
+  static_cast<void>(roster.keep({{coming}}));
+  EXPECT_FALSE(path->state.new_side.has_value());
+  EXPECT_THAT(release().upstreams, ElementsAre(0U));
+  EXPECT_THAT(ask_as(1), EndsWith("ok"));
+  EXPECT_EQ(u(2).heads.size(), 1U);
+}
+
+// A route's limit of 10 a second that becomes one of 30: both sides count together, by what is between.
+TEST_F(WorkerStateTest, ALimitThatBothSidesHaveIsOneAndBetween) {
+  const auto limited = [](int rps) {
+    return rule("a", {1}, "filters.rate_limit = { rps = " + std::to_string(rps) + ", burst = 5 }\n");
+  };
+  start(limited(10));
+  begin_transition(limited(30));
+  InterimLimits limits(old_generation, new_generation);
+  const auto admitted_in_ten_seconds = [&] {
+    int admitted = 0;
+    for (int i = 0; i < 1000; ++i) {
+      loop.run_for(milliseconds(10));
+      admitted += ask_as(i).starts_with("HTTP/1.1 200 ") ? 1 : 0;
+    }
+    return admitted;
+  };
+  for (const double progress : {0.0, 0.5, 1.0}) {
+    limits.set(progress);
+    see(progress);
+    EXPECT_NEAR(admitted_in_ten_seconds(), 10 * (10 + 20 * progress), 20) << progress;
+  }
+  limits.end();
+  path->state.adopt({});
+  EXPECT_NEAR(admitted_in_ten_seconds(), 300, 20);
+}
+
+// One that only the new side has is that side's, for the part of the clients that it has.
+TEST_F(WorkerStateTest, ALimitOfOneSideIsThatSides) {
+  start(rule("a", {1}));
+  begin_transition(rule("a", {2}, "filters.rate_limit = { rps = 20, burst = 1 }\n"));
+  InterimLimits limits(old_generation, new_generation);
+  limits.set(0.5);
+  see(0.5);
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    loop.run_for(milliseconds(10));
+    refused += ask_as(i).starts_with("HTTP/1.1 429 ") ? 1 : 0;
+  }
+  EXPECT_NEAR(static_cast<double>(u(2).heads.size()), 100, 10);
+  EXPECT_EQ(u(1).heads.size() + u(2).heads.size() + static_cast<std::size_t>(refused), 1000U);
+  EXPECT_NEAR(static_cast<double>(u(1).heads.size()), 500, 60);
 }
 
 }  // namespace

@@ -231,6 +231,8 @@ constexpr std::tuple kFields{
     field<"duration_ms">([](const R& r) { return Duration{r.duration_ns}; },
                          "From the first byte of the request head to the last byte of the response, or to giving up."),
     field<"route">([](const R& r) { return Text{r.route}; }, "Name of the rule that matched."),
+    field<"generation">([](const R& r) { return Count{r.generation}; },
+                        "Number of the configuration that the request began with (daoctl config status)."),
     field<"upstream">([](const R& r) { return Text{r.upstream}; }, "Upstream of the last attempt."),
     field<"upstream_address">([](const R& r) { return Text{r.upstream_address}; }, "Address of the last attempt."),
     field<"attempts">([](const R& r) { return Count{r.attempts}; }, "Attempts with upstreams; 0: none was asked."),

@@ -57,6 +57,7 @@ RequestRecord full_record() {
           .head_ns = 9'000'000'000,
           .queue_ns = 1'500'000,
           .attempts = 2,
+          .generation = 7,
           .reused = true,
           .error = "connection_terminated",
           .error_detail = "closed before the response head",
@@ -71,7 +72,7 @@ TEST(AccessLogJsonTest, EveryField) {
       R"({"time":"2026-11-23T03:21:00.123Z","client":"192.0.2.1","client_port":41234,"method":"POST",)"
       R"("host":"example.com","target":"/items?q=1","protocol":"HTTP/1.1","status":502,)"
       R"("grpc_status":"UNAVAILABLE","request_bytes":10,"response_bytes":2000,)"
-      R"("duration_ms":12.345,"route":"items","upstream":"a",)"
+      R"("duration_ms":12.345,"route":"items","generation":7,"upstream":"a",)"
       R"("upstream_address":"10.0.0.1:8080","attempts":2,"queue_ms":1.500,"connect_ms":0.150,"head_ms":9000.000,"reused":true,)"
       R"("error":"connection_terminated","error_detail":"closed before the response head",)"
       R"("referer":"http://example.com/","user_agent":"curl/8.0",)"
@@ -82,7 +83,7 @@ TEST(AccessLogJsonTest, EveryField) {
 TEST(AccessLogJsonTest, WhatDoesNotApplyIsLeftOut) {
   EXPECT_EQ(json_line({.start = at(kMoment)}),
             R"({"time":"2026-11-23T03:21:00.000Z","status":0,"request_bytes":0,"response_bytes":0,)"
-            R"("duration_ms":0.000,"attempts":0,"reused":false})"
+            R"("duration_ms":0.000,"generation":0,"attempts":0,"reused":false})"
             "\n");
 }
 

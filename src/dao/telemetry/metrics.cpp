@@ -510,6 +510,23 @@ constexpr Metric kMetrics[] = {
      }},
     {"dao_config_pending_restart", MetricType::Gauge, "", "Keys whose new values need a restart.",
      [](const Sums& sums, Series& series) { series.value(sums.snapshot.config.pending_restart); }},
+    {"dao_config_transition_under_way", MetricType::Gauge, "",
+     "1 while a configuration takes over gradually (docs/metamorphic.md).",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.config.transition_under_way ? 1 : 0); }},
+    {"dao_config_transition_progress", MetricType::Gauge, "",
+     "Which part of the clients see the new configuration, 0 to 1; 0 without a transition.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.config.transition_progress); }},
+    {"dao_config_transition_worse", MetricType::Gauge, "",
+     "1 if the new configuration was found worse by the transition that is under way, which waits for the operator, or "
+     "by the last one.",
+     [](const Sums& sums, Series& series) { series.value(sums.snapshot.config.transition_worse ? 1 : 0); }},
+    {"dao_config_transitions_total", MetricType::Counter, "outcome",
+     "Gradual transitions that are over: finished, rolled_back because the new configuration was worse, or aborted.",
+     [](const Sums& sums, Series& series) {
+       series.value(sums.snapshot.config.transitions_finished, {{"outcome", "finished"}});
+       series.value(sums.snapshot.config.transitions_rolled_back, {{"outcome", "rolled_back"}});
+       series.value(sums.snapshot.config.transitions_aborted, {{"outcome", "aborted"}});
+     }},
     {"dao_store_persistent", MetricType::Gauge, "", "1 if what is kept survives a restart; 0: it is in memory.",
      [](const Sums& sums, Series& series) { series.value(sums.snapshot.store.persistent ? 1 : 0); }},
     {"dao_store_healthy", MetricType::Gauge, "",

@@ -33,6 +33,12 @@ struct ConfigFigures {
   bool last_reload_successful = true;
   double last_success_seconds = 0;  // since 1970
   std::size_t pending_restart = 0;  // keys
+  bool transition_under_way = false;
+  double transition_progress = 0;  // 0..1; 0 without one
+  bool transition_worse = false;
+  std::uint64_t transitions_finished = 0;
+  std::uint64_t transitions_rolled_back = 0;
+  std::uint64_t transitions_aborted = 0;
 };
 
 // What is kept beyond the process.

@@ -32,6 +32,7 @@ struct RequestRecord {
   std::uint64_t head_ns = kNotMeasured;     // from sending the request to the response head, last attempt
   std::uint64_t queue_ns = kNotMeasured;    // waited for room at an upstream; absent if it did not
   std::uint32_t attempts = 0;               // with upstreams
+  std::uint64_t generation = 0;             // of the configuration that the request began with
   bool reused = false;                      // the client's connection had carried a request before
   std::string_view error = {};              // Proxy-Status name (RFC 9209)
   std::string_view error_detail = {};
