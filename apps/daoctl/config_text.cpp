@@ -50,6 +50,12 @@ std::string joined(const json& list) {
   return text;
 }
 
+// Without why; that is in the snapshot's own answer.
+std::string short_outcome(const json& snapshot) {
+  const std::string whole = text_of(snapshot.at("outcome"));
+  return whole.substr(0, whole.find(':'));
+}
+
 std::string counts_text(const json& counts) {
   if (counts.is_null()) return "-";
   std::string text;
@@ -178,7 +184,7 @@ std::string history_text(const json& page) {
   TextTable table({"", "NUMBER", "APPLIED AT", "CHANGES", "OUTCOME", "AUTHOR", "REASON"}, 7);
   for (const json& one : page.at("snapshots")) {
     table.add({one.at("in_use").get<bool>() ? ">" : "", one.at("number").dump(), text_of(one.at("applied_at")),
-               counts_text(one.at("changes")), text_of(one.at("outcome")), text_of(one.at("author")),
+               counts_text(one.at("changes")), short_outcome(one), text_of(one.at("author")),
                text_of(one.at("reason"))});
   }
   return table.text();

@@ -433,12 +433,16 @@ void Process::finish(const ConfigOrder& order, const ConfigOutcome& outcome) {
   replace_side_services();
   const bool applied = outcome.result == ConfigOutcome::Result::applied;
   const bool read_again = outcome.result == ConfigOutcome::Result::unchanged && order.from == ConfigOrder::From::file;
-  if (!applied && !read_again) return;
+  if (applied || read_again) log_reloaded(order.author, applied);
+}
+
+void Process::log_reloaded(std::string_view author, bool changed) const {
   const std::shared_ptr<const config::Config> now = config();
-  log::info("reloaded", {{"by", order.author},
-                         {"generation", outcome.generation},
-                         {"snapshot", outcome.snapshot},
-                         {"changed", applied},
+  const ConfigStatus status = config_status();
+  log::info("reloaded", {{"by", author},
+                         {"generation", status.generation},
+                         {"snapshot", status.snapshot},
+                         {"changed", changed},
                          {"routes", now->rules.size()},
                          {"upstreams", now->upstreams.size()}});
 }

@@ -68,7 +68,7 @@ void Process::step_transition() {
   if (liminal::is_over(view->state)) {
     queue_->post([this] {
       end_transition();
-      replace_side_services();
+      finish_transition();
     });
   } else {
     queue_->post([this, progress = view->progress] { set_connection_limits(progress); });
@@ -128,6 +128,17 @@ void Process::end_transition() {
   transition_.reset();
 }
 
+// As finish() for an order at once: the side services that are replaced may be those that told of the order.
+void Process::finish_transition() {
+  replace_side_services();
+  const ConfigStatus status = config_status();
+  if (!status.transition || !status.transition->over || status.transition->number == told_transition_) return;
+  told_transition_ = status.transition->number;
+  if (status.transition->figures.state == liminal::TransitionState::finished) {
+    log_reloaded(status.transition->author, true);
+  }
+}
+
 std::expected<void, std::string> Process::complete(const ConfigTransition& transition) {
   auto prepared = open_for(transition.after);
   if (!prepared) return std::unexpected(std::move(prepared.error()));
@@ -149,7 +160,7 @@ void Process::order(TransitionOrder order, std::function<void(const TransitionOu
   queue_->post([this, order = std::move(order), tell = std::move(tell)] {
     if (ending_) return tell({.result = TransitionOutcome::Result::ending, .error = "the process ends"});
     tell(obey(order));
-    replace_side_services();
+    finish_transition();
   });
 }
 

@@ -58,8 +58,10 @@ class Editor:
         ]  # fmt: skip
 
     def next(self, config: dict[str, object]) -> dict[str, object]:
-        """One to three edits."""
+        """One to three edits. Every sixth or so takes over gradually."""
         made = copy.deepcopy(config)
+        gradual = self._random.random() < 0.15
+        made["liminal"] = {"metamorphic": {"transition_ms": self._random.randint(100, 800) if gradual else 0}}
         for _ in range(self._random.randint(1, 3)):
             self._random.choice(self._edits)(made)
         return made
