@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dao/config/load.h"
+#include "dao/flow/asking_exchange.h"
 #include "dao/flow/filtered_exchange.h"
 #include "dao/flow/gcra.h"
 #include "dao/flow/hash.h"
@@ -21,68 +22,21 @@ config::Config load(const std::string& filters) {
   return std::move(loaded->config);
 }
 
-// A client that asks the same again and again, and takes whatever it gets.
-class Asking final : public http::Exchange {
- public:
-  Asking() : peer_(net::SocketAddress::from_ip("203.0.113.9", 4711)->raw()) {}
-
-  void begin() {
-    request_.clear();
-    request_.path = "/api/v1/items/4711?fields=name,price";
-    request_.authority = "shop.example.com";
-    request_.method_text = "GET";
-    request_.add("Host", "shop.example.com", http::FieldId::host);
-    request_.add("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)", http::FieldId::user_agent);
-    request_.add("Accept", "text/html", http::FieldId::accept);
-    request_.add("Cookie", "session=0123456789abcdef0123456789abcdef");
-    response.clear();
-    response.status = 200;
-    response.add("Server", "backend/1.0");
-    response.add("Content-Type", "application/json", http::FieldId::content_type);
-  }
-  http::ResponseHead response;
-
-  http::RequestHead& request() override { return request_; }
-  [[nodiscard]] const net::Peer& peer() const override { return peer_; }
-  [[nodiscard]] bool reused_connection() const override { return true; }
-  [[nodiscard]] Instant started() const override { return {}; }
-  Result<http::BodyPiece> take_buffered_body() override { return http::BodyPiece{{}, true}; }
-  rt::Task<Result<http::BodyPiece>> read_body(rt::Cancel*, Nanoseconds) override {
-    co_return http::BodyPiece{{}, true};
-  }
-  [[nodiscard]] bool body_read_to_end() const override { return true; }
-  [[nodiscard]] std::span<const http::Field> request_trailers() const override { return {}; }
-  [[nodiscard]] std::uint64_t request_body_bytes() const override { return 0; }
-  void watch_client(rt::Cancel*) override {}
-  rt::Task<Result<>> send_interim(const http::ResponseHead&) override { co_return Result<>{}; }
-  rt::Task<Result<>> send_head(http::ResponseHead&, http::BodyFraming, http::BodyPiece) override {
-    co_return Result<>{};
-  }
-  rt::Task<Result<>> send_body(http::BodyPiece, std::span<const http::Field>) override { co_return Result<>{}; }
-  [[nodiscard]] bool head_sent() const override { return false; }
-  [[nodiscard]] std::uint64_t response_body_bytes() const override { return 0; }
-  void abort() override {}
-  void close_after() override {}
-
- private:
-  http::RequestHead request_;
-  net::Peer peer_;
-};
-
 void run_chain(benchmark::State& state, const std::string& filters) {
   const config::Config config = load(filters);
   const auto shared = Shared::make(config, 1).value();
   const auto chain = Chain::compile(config, 0, *shared);
   sense::RouteCounters counters;
   Random random(1);
-  Asking client;
-  Instant now{std::chrono::hours(1)};
+  AskingExchange client;
+  ManualClock clock;
+  clock.advance(std::chrono::hours(1));
   for (auto _ : state) {
     client.begin();
-    now += std::chrono::milliseconds(1);
+    clock.advance(std::chrono::milliseconds(1));
     if (chain == nullptr) continue;
     FilteredExchange exchange(*chain, client, {.random = random, .counters = counters});
-    const Result<> admitted = exchange.admit(now);
+    const Result<> admitted = exchange.admit(clock.now(), clock);
     benchmark::DoNotOptimize(admitted);
     benchmark::DoNotOptimize(exchange.answer());
     benchmark::DoNotOptimize(exchange.select());

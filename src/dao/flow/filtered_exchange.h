@@ -39,8 +39,9 @@ class FilteredExchange final : public http::Exchange {
   FilteredExchange(const Chain& chain, http::Exchange& client, Surroundings surroundings);
 
   // The steps of the request path, in this order.
-  // 1. As received: may it pass? Addresses, rate limit, announced length.
-  Result<> admit(Instant now);
+  // 1. As received: may it pass? Addresses, rate limit, announced length. `now`: as the loop has it, which may be some
+  // time ago; `clock` says how late it is.
+  Result<> admit(Instant now, const Clock& clock);
   // 2. Redirect or fixed response; nothing: it goes to an upstream.
   std::optional<LocalAnswer> answer();
   // 3. Split and sticky sessions, by what the client has sent.

@@ -9,9 +9,11 @@
 
 #include "dao/config/load.h"
 #include "dao/flow/address_filter.h"
+#include "dao/flow/asking_exchange.h"
 #include "dao/flow/client_address.h"
 #include "dao/flow/cookies.h"
 #include "dao/flow/field_edits.h"
+#include "dao/flow/filtered_exchange.h"
 #include "dao/flow/path_rewrite.h"
 #include "dao/flow/redirect.h"
 #include "dao/flow/shared.h"
@@ -231,6 +233,31 @@ TEST(Shared, ARateLimitWhoseSettingsAreTheSameGoesOn) {
   EXPECT_NE(Shared::make(other_clients, 5, first.get()).value()->rate_limiters.at(0), first->rate_limiters[0]);
   const auto without = Shared::make(load(kUpstreams), 6, first.get()).value();
   EXPECT_EQ(without->rate_limiters.at(0), nullptr);
+}
+
+// Two workers with one limit. The clock of the second one's loop stands while its machine has stalled.
+TEST(RateLimit, AWorkerWhoseLoopIsLateRefusesNobodyWhoIsDue) {
+  const config::Config config =
+      load("[routes.rule.filters.rate_limit]\nrps = 10\nburst = 1\n" + std::string(kUpstreams));
+  const auto shared = Shared::make(config, 1).value();
+  const auto chain = Chain::compile(config, 0, *shared);
+  sense::RouteCounters counters;
+  Random random(1);
+  AskingExchange client;
+  ManualClock clock;
+  clock.advance(std::chrono::hours(1));
+  const auto admitted = [&](Instant now) {
+    client.begin();
+    FilteredExchange exchange(*chain, client, {.random = random, .counters = counters});
+    return exchange.admit(now, clock).has_value();
+  };
+  const Instant late = clock.now();
+  clock.advance(std::chrono::seconds(2));
+  EXPECT_TRUE(admitted(clock.now()));
+  EXPECT_FALSE(admitted(late)) << "too many for any clock";
+  clock.advance(std::chrono::milliseconds(100));
+  EXPECT_TRUE(admitted(late)) << "the next one is due";
+  EXPECT_EQ(counters.rate_limited.value(), 1U);
 }
 
 // --- allow, deny ---

@@ -268,7 +268,7 @@ rt::Task<> process_request(WorkerState& worker, Exchange& exchange, const Error*
                                             .counters = worker.shard.route(route.number),
                                             .intent = name_of_intent(config, intent)};
       client = &filters.emplace(*chain, exchange, surroundings);
-      const Result<> admitted = filters->admit(worker.loop.now());
+      const Result<> admitted = filters->admit(worker.loop.now(), worker.loop.clock());
       if (!admitted) failure = admitted.error();
     }
   }

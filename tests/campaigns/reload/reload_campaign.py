@@ -179,6 +179,7 @@ def run_campaign(
         if clients:
             clients.kill()
         dao.kill()
+        (folder / "dao.log").write_text(dao.log_text() + "\n")
         for backend in backends:
             backend.process.kill()
         stable.stop()
