@@ -87,7 +87,7 @@ std::string bash(const std::vector<Command>& commands, const std::vector<std::st
       "  case \"$previous\" in\n"
       "    --token-file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); "
       "return ;;\n"
-      "    --admin|--interval|--count|--reason|--intent|--key|--by|--if-match|--limit|--over) return ;;\n"
+      "    --admin|--interval|--count|--reason|--intent|--key|--by|--if-match|--limit|--over|--side) return ;;\n"
       "  esac\n"
       "  case \"$command\" in\n"
       "    '') words='{} {}' ;;\n"

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "client.h"
 #include "completions.h"
@@ -71,6 +72,10 @@ int main(int argc, char** argv) {
   explain->add_option("route", route, "the name of the rule")->required()->type_name("ROUTE");
   explain->add_option("--intent", intent, "the traffic class of the request");
   explain->add_option("--key", key, "what a policy that keeps requests together goes by");
+  std::string side;
+  explain->add_option("--side", side, "while a configuration takes over gradually: by the old one or the new one")
+      ->check(CLI::IsMember({"old", "new"}))
+      ->type_name("old|new");
 
   dao::TopOptions top_options;
   double interval = 1;
@@ -138,8 +143,11 @@ int main(int argc, char** argv) {
   if (*names) return show(client.get(kind == "snapshots" ? "/v1/config/history" : "/v1/" + kind), false, names_text);
   if (*explain) {
     std::string target = "/v1/explain/" + dao::percent_encoded(route);
-    if (!intent.empty()) target += "?intent=" + dao::percent_encoded(intent);
-    if (!key.empty()) target += (intent.empty() ? "?key=" : "&key=") + dao::percent_encoded(key);
+    char sign = '?';
+    for (const auto& [name, value] : {std::pair{"intent", &intent}, {"key", &key}, {"side", &side}}) {
+      if (value->empty()) continue;
+      target += fmt::format("{}{}={}", std::exchange(sign, '&'), name, dao::percent_encoded(*value));
+    }
     return show(client.get(target), as_json, dao::explain_text);
   }
   if (*top) {

@@ -33,6 +33,7 @@ std::string joined(const json& list) {
 
 std::string state_of(const json& upstream) {
   std::string state = upstream.at("presence").get<std::string>();
+  if (upstream.value("coming", false)) state += ",coming";
   if (upstream.at("drained").get<bool>()) state += ",drained";
   if (upstream.at("gate") != "open") state += "," + upstream.at("gate").get<std::string>();
   return state;

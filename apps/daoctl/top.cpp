@@ -16,6 +16,7 @@
 #include <optional>
 #include <string_view>
 
+#include "config_text.h"
 #include "exit_status.h"
 #include "tables.h"
 
@@ -130,10 +131,12 @@ std::string time_now() {
 
 std::string screen_text(const Sample& sample) {
   const json& status = sample.status;
-  return fmt::format("DAO {}  {}  level {}  {}  {} connections  {} requests under way\n\n",
+  const std::string transition = transition_brief(status.at("config").at("transition"));
+  return fmt::format("DAO {}  {}  level {}  {}  {} connections  {} requests under way\n{}\n",
                      status.at("version").get<std::string>(), status.at("ready").get<bool>() ? "ready" : "not ready",
                      status.at("level").get<std::string>(), time_now(), status.at("connections").at("active").dump(),
-                     status.at("requests").at("active").dump()) +
+                     status.at("requests").at("active").dump(),
+                     transition.empty() ? "" : "transition " + transition + "\n") +
          upstreams_text(sample.upstreams) + "\n" + routes_text(sample.routes);
 }
 

@@ -317,6 +317,9 @@ def test_what_began_on_the_new_side_ends_there(start_dao: StartDao, make_origin:
     listed = [(one["name"], one["url"], one["coming"]) for one in read(dao, "/v1/upstreams")["upstreams"]]
     assert listed == [("u0", old.url, False), ("u0", new.url, True)]
     assert upstream_labels(dao) == {"u0", "u0 (new)"}
+    by_new = daoctl(dao, "explain", "all", "--side", "new")
+    assert by_new.returncode == 0 and "would choose u0" in by_new.stdout, by_new
+    assert ",coming" in daoctl(dao, "upstreams").stdout
     seen = answers(dao, range(50))
     assert set(seen.values()) == {"old", "new"}
     user = next(user for user, got in seen.items() if got == "new")
@@ -334,6 +337,8 @@ def test_what_began_on_the_new_side_ends_there(start_dao: StartDao, make_origin:
     backend.finish()
     deadline.wait_until(lambda: new.open_connections == 0, "the connections to the new upstream are closed")
     assert upstream_labels(dao) == {"u0"}
+    assert error_of(ask(dao, "/v1/explain/all?side=new")) == (404, "no_transition")
+    assert error_of(ask(dao, "/v1/explain/all?side=left")) == (400, "bad_query")
 
 
 def upstream_labels(dao: Dao) -> set[str]:

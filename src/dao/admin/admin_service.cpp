@@ -195,13 +195,20 @@ rt::Task<Answer> AdminService::change(http::Exchange& exchange, const std::strin
 }
 
 rt::Task<Answer> AdminService::explain(const Target& target) {
-  const std::shared_ptr<const config::Config> config = operations_.config();
+  bool coming = false;
+  for (const auto& [name, value] : target.query) {
+    if (name != "side") continue;
+    if (value != "old" && value != "new") co_return refuse(kBadRequest, "bad_query", "a side is \"old\" or \"new\"");
+    coming = value == "new";
+  }
+  const std::shared_ptr<const config::Config> config = coming ? operations_.coming() : operations_.config();
+  if (!config) co_return refuse(kNotFound, "no_transition", "no transition is under way, so there is no new side");
   const auto rule = std::ranges::find(config->rules, target.path[2], &config::Rule::name);
   if (rule == config->rules.end()) {
     co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
   }
   // As a request would have it that says nothing of its own.
-  server::ExplainQuestion question{.rule = rule->name, .intent = rule->intent};
+  server::ExplainQuestion question{.rule = rule->name, .intent = rule->intent, .coming = coming};
   for (const auto& [name, value] : target.query) {
     if (name == "key") {
       if (rule->policy.kind != config::Policy::consistent_hash) continue;  // no other looks at it
@@ -216,8 +223,8 @@ rt::Task<Answer> AdminService::explain(const Target& target) {
         co_return refuse(kBadRequest, "no_such_intent", "the configuration has no intent " + value);
       }
       question.intent = std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
-    } else {
-      co_return refuse(kBadRequest, "bad_query", "\"intent\" and \"key\" can be asked for, not " + name);
+    } else if (name != "side") {
+      co_return refuse(kBadRequest, "bad_query", "\"intent\", \"key\" and \"side\" can be asked for, not " + name);
     }
   }
   const std::size_t workers = operations_.workers();

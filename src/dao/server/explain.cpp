@@ -18,7 +18,8 @@ std::string name_as_value(std::string_view name) {
 }  // namespace
 
 ExplainAnswer explain_choice(WorkerState& worker, const ExplainQuestion& question) {
-  WorkerGeneration& generation = *worker.current;
+  if (question.coming && !worker.new_side) return {};
+  WorkerGeneration& generation = question.coming ? *worker.new_side->generation : *worker.current;
   const auto rule = std::ranges::find(generation.config.rules, question.rule, &config::Rule::name);
   if (rule == generation.config.rules.end()) return {};
   Route& route = generation.routes[static_cast<std::size_t>(rule - generation.config.rules.begin())];

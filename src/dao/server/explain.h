@@ -20,6 +20,7 @@ struct ExplainQuestion {
   std::string rule;          // its name
   std::uint64_t intent = 0;  // as in align::Choosing
   std::uint64_t key = 0;
+  bool coming = false;  // by the new side of the transition that is under way
 };
 
 struct ExplainAnswer {
