@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -123,6 +124,54 @@ TEST_F(MindTest, ProbesTakeTurns) {
     }
   }
   EXPECT_EQ(probed, std::vector<int>(100, 1));
+}
+
+// More upstreams than are looked at in turn. Those of which nothing is heard rest; whatever happens to one that rests
+// is in the very next View, by whichever sign: attempts that a worker told of, failures in a row, a closed gate.
+TEST_F(MindTest, WhoeverRestsIsSeenAgainAtOnce) {
+  start(2000);
+  for (std::uint32_t i = 0; i < 2000; ++i) report(*one, i, Outcome::success);
+  for (int i = 0; i < 20; ++i) step();
+  for (const std::uint32_t upstream : {3U, 700U, 1999U}) {
+    SCOPED_TRACE(upstream);
+    EXPECT_EQ(step()->upstreams[upstream].presence, Presence::present);
+    report(*two, upstream, Outcome::refused);
+    EXPECT_EQ(step()->upstreams[upstream].presence, Presence::absent);
+    EXPECT_EQ(step()->upstreams[upstream == 3U ? 4 : 3].presence,
+              upstream == 3U ? Presence::present : Presence::absent);
+  }
+}
+
+// And by time alone after a while: what was heard of long ago is forgotten of those that rest, too.
+TEST_F(MindTest, WhoeverRestsIsForgottenInTime) {
+  start(2000);
+  for (std::uint32_t i = 0; i < 2000; ++i) report(*one, i, Outcome::success);
+  step();
+  now += std::chrono::minutes(30);
+  sense::ViewPtr view;
+  for (int i = 0; i < 10; ++i) view = step();
+  for (const sense::UpstreamView& upstream : view->upstreams) EXPECT_EQ(upstream.presence, Presence::unknown);
+}
+
+TEST_F(MindTest, AViewThatIsHeldStaysAsItIsAndOneThatIsNotIsFilledAnew) {
+  start(2);
+  report(*one, 0, Outcome::success);
+  step();
+  const sense::ViewPtr held = step();
+  const sense::View before = *held;
+  report(*one, 0, Outcome::refused);
+  std::vector<const sense::View*> memory;
+  for (int i = 0; i < 10; ++i) {
+    const sense::ViewPtr view = step();
+    EXPECT_NE(view.get(), held.get());
+    EXPECT_EQ(view->number, before.number + 1 + static_cast<std::uint64_t>(i));
+    EXPECT_EQ(view->upstreams[0].presence, Presence::absent);
+    memory.push_back(view.get());
+  }
+  EXPECT_EQ(held->number, before.number);
+  EXPECT_EQ(held->upstreams[0].presence, Presence::present);
+  std::ranges::sort(memory);
+  EXPECT_LE(std::ranges::unique(memory).begin() - memory.begin(), 3) << "the memory of ten Views";
 }
 
 TEST_F(MindTest, PresenceOutlivesTheMind) {
