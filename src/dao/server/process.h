@@ -139,6 +139,7 @@ class Process final : private Operations {
   std::string path_;                             // of the configuration file
   std::string file_text_;                        // what it said when it was read last
   memory::FileWatcher::Watched files_;           // what it was made of then
+  std::atomic<std::uint64_t> files_read_{0};     // how often that was
   config::Memory store_settings_;                // what the store was opened with
   std::unique_ptr<memory::Store> store_;
   std::unique_ptr<ConfigHistory> history_;

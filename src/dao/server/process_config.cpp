@@ -260,6 +260,7 @@ std::expected<Process::Wanted, ConfigOutcome> Process::find_wanted(const ConfigO
     case ConfigOrder::From::file:
       attempt = config::attempt_file(path_);
       file_text_ = config::bundle(attempt.sources);
+      ++files_read_;
       follow_files(attempt.sources);
       break;
     case ConfigOrder::From::text:
@@ -325,6 +326,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   }
   adopt(*std::move(prepared));
   tell_changes();
+  if (same) history_->confirmed(file_text_);
   const std::uint64_t snapshot = same ? config_status().snapshot
                                       : history_->record({.author = order.author,
                                                           .reason = order.reason,
@@ -410,7 +412,12 @@ void Process::keep_watch(const config::Config& config) {
   if (config.memory.follow_files == (watcher_ != nullptr)) return;
   watcher_.reset();
   if (!config.memory.follow_files) return;
-  watcher_ = std::make_unique<memory::FileWatcher>(clock_, [this] { queue_->post([this] { reload("file"); }); });
+  // A change that was read meanwhile, by another order, is none: what came after that order would be undone by it.
+  watcher_ = std::make_unique<memory::FileWatcher>(clock_, [this] {
+    queue_->post([this, read = files_read_.load()] {
+      if (read == files_read_) reload("file");
+    });
+  });
   watcher_->watch(files_);
 }
 
