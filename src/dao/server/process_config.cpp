@@ -280,7 +280,9 @@ std::expected<Process::Wanted, ConfigOutcome> Process::find_wanted(const ConfigO
     std::string error = config::render_line(attempt.result.error());
     return refused(ConfigOutcome::Result::invalid, std::move(error), std::move(attempt.result.error()));
   }
-  return Wanted{.loaded = *std::move(attempt.result), .text = config::bundle(attempt.sources)};
+  return Wanted{.loaded = *std::move(attempt.result),
+                .document = std::move(attempt.document),
+                .text = config::bundle(attempt.sources)};
 }
 
 ConfigOutcome Process::obey(const ConfigOrder& order) {
@@ -301,10 +303,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
                         .pending_restart = pending_restart(wanted->loaded.config)};
   // Takes its time where there are many routes: requests need not wait for it.
-  const auto tell_changes = [&] {
-    const auto changes = config::diff(*text_before, wanted->text);
-    if (changes) outcome.changes = config::render_json(*changes);
-  };
+  const auto tell_changes = [&] { outcome.changes = config::render_json(config::diff(*document_, *wanted->document)); };
   if (same && order.from != ConfigOrder::From::file) {
     outcome.result = ConfigOutcome::Result::unchanged;
     describe_use(outcome);
@@ -326,6 +325,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   }
   adopt(*std::move(prepared));
   tell_changes();
+  document_ = std::move(wanted->document);
   if (same) history_->confirmed(file_text_);
   const std::uint64_t snapshot = same ? config_status().snapshot
                                       : history_->record({.author = order.author,

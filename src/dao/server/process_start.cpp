@@ -77,7 +77,11 @@ int Process::run(config::LoadAttempt file) {
     make_workers(of_file);
     file_text_ = config::bundle(file.sources);
     if (!resume()) {
-      const auto begun = begin({.config = std::move(of_file), .text = file_text_, .author = "start", .reason = {}});
+      const auto begun = begin({.config = std::move(of_file),
+                                .document = file.document,
+                                .text = file_text_,
+                                .author = "start",
+                                .reason = {}});
       if (!begun) failure = begun.error();
     }
     follow_files(file.sources);
@@ -106,10 +110,12 @@ int Process::run(config::LoadAttempt file) {
 bool Process::resume() {
   const auto snapshot = history_->to_resume(file_text_);
   if (!snapshot) return false;
-  auto loaded = config::load_text(snapshot->text, path_);
+  auto attempt = config::attempt_text(snapshot->text, path_);
+  auto& loaded = attempt.result;
   std::string problem;
   if (loaded) {
     const auto begun = begin({.config = std::move(loaded->config),
+                              .document = attempt.document,
                               .text = snapshot->text,
                               .author = snapshot->author,
                               .reason = snapshot->reason});
@@ -141,6 +147,7 @@ std::expected<void, std::string> Process::begin(Beginning beginning) {
                                              .text = beginning.text,
                                              .file = file_text_});
   text_ = std::make_shared<const std::string>(std::move(beginning.text));
+  document_ = std::move(beginning.document);
   adopt(*std::move(prepared));
   replace_side_services();
   return {};
