@@ -20,7 +20,7 @@ constexpr std::string_view kRoutes = "route/";
 constexpr Nanoseconds kLookInterval = 1s;
 constexpr std::size_t kUpstreamRounds = 30;  // a look at all of them takes so many seconds
 constexpr std::size_t kRouteRounds = 60;
-constexpr unsigned kAsOfSeconds = 10;
+constexpr Nanoseconds kAsOfInterval = 10s;
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   hash = (hash ^ value) * 0x9e3779b97f4a7c15U;
@@ -205,8 +205,10 @@ void Learned::step(const liminal::Mind& mind, Instant now) {
     next_route_ = next_route_ < routes_.size() ? next_route_ : 0;
     save(routes_[next_route_++], mind);
   }
-  if (seconds_++ % kAsOfSeconds == 0)
+  if (!last_as_of_ || now - *last_as_of_ >= kAsOfInterval) {
+    last_as_of_ = now;
     changed_.push_back({.key = std::string(kAsOf), .value = {}, .at = clock_.wall_now()});
+  }
   hand_over();
 }
 

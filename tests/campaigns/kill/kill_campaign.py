@@ -349,7 +349,7 @@ def run_campaign(
             for result in pool.map(one, chosen):
                 total.add(result)
                 if not quiet:
-                    first = f": {result.wrong[0]}" if result.wrong else ""
+                    first = f": {result.wrong[0].partition(chr(10))[0]}" if result.wrong else ""
                     print(f"{total.kills}/{kills} kills, {len(total.wrong)} wrong{first}", file=sys.stderr, flush=True)
     finally:
         surroundings.stop()

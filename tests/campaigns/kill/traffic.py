@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -39,10 +40,14 @@ class Seen:
 
 
 class Flapping:
-    """An upstream that refuses connections at times; it lives as long as the store does."""
+    """An upstream that refuses connections at times; it lives as long as the store does. Its address is its own: while it
+    refuses, the kernel may give its port to anybody who listens on another one."""
+
+    _numbers = itertools.count()
 
     def __init__(self) -> None:
-        self.upstream = Upstream("--control", "127.0.0.1:0")
+        number = next(self._numbers)
+        self.upstream = Upstream("--control", "127.0.0.1:0", listen=(f"127.1.{number // 250}.{number % 250 + 1}:0",))
         self.url = "http://{}:{}".format(*self.upstream.addresses[0])
         self.refuses = False
 

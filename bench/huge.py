@@ -1,17 +1,22 @@
 #!/usr/bin/python3
-"""What a reload costs with 10 000 routes and 50 000 upstreams (bench/huge_config.py), or as many as asked for.
+"""What 10 000 routes and 50 000 upstreams (bench/huge_config.py), or as many as asked for, cost: a check, a start,
+reloads, and requests.
 
-    bench/huge_reload.py                        # build/release/bin/dao, or DAO_BIN
-    bench/huge_reload.py --reloads 20 --limit 2 # exit status 1 if the median of a reload is above 2 s
+    scripts/build release dao dao-upstream dao_load
+    bench/huge.py                        # build/release/bin/dao, or DAO_BIN with dao-upstream and dao_load beside it
+    bench/huge.py --reloads 20 --limit 2 # exit status 1 if the median of a reload is above 2 s
 
 Starts DAO with such a configuration and reloads it again and again, each time with one thing changed: the weight of an
 upstream, an upstream added or removed, a header set by a filter; and with nothing changed. From SIGHUP to the log line
 `reloaded`: seconds by the clock, CPU seconds of the main thread (who reloads), and of all threads.
+
+Then requests of one route, to this DAO and to one that has only this route, in turn: CPU time of the whole DAO for each.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import subprocess
@@ -27,6 +32,7 @@ import huge_config  # noqa: E402
 
 from lib import deadline  # noqa: E402
 from lib.dao import Dao, binary  # noqa: E402
+from lib.upstream import Upstream  # noqa: E402
 
 deadline.DEFAULT = 60.0
 
@@ -73,12 +79,40 @@ def unchanged(lines: list[str], _: random.Random) -> list[str]:
 EDITS = [with_one_weight, with_one_upstream_more, with_one_header, with_one_upstream_less, unchanged]
 
 
+def served_rule(upstream: Upstream) -> str:
+    url = "http://{}:{}".format(*upstream.addresses[0])
+    match = '[routes.rule.match]\nhost = "bench.test"\npath_prefix = "/served"\n'
+    return f'[[routes.rule]]\nname = "served"\n{match}[[routes.rule.upstreams]]\nname = "served"\nurl = "{url}"\n\n'
+
+
+def microseconds_of_a_request(dao: Dao, seconds: float) -> float:
+    host, port = dao.addresses[0]
+    load = [str(Path(binary()).with_name("dao_load")), "--to", f"{host}:{port}", "--connections", "16", "--path", "/served/x",
+            "--seconds", str(seconds), "--watch", str(dao.process.pid)]  # fmt: skip
+    told = json.loads(subprocess.run(load, check=True, capture_output=True, text=True).stdout)
+    assert set(told["statuses"]) == {"200"}, told
+    return told["cpu_ns"] / told["requests"] / 1000
+
+
+def compare_requests(huge: Dao, head: str, rule: str, folder: Path, rounds: int) -> None:
+    with Dao(head + rule, folder / "one", wait_ready=False) as one:
+        one.wait_log(lambda line: line.message == "ready", "ready", deadline.DEFAULT)
+        samples: dict[str, list[float]] = {"of one": [], "of all": []}
+        for _ in range(rounds):
+            samples["of one"].append(microseconds_of_a_request(one, 1))
+            samples["of all"].append(microseconds_of_a_request(huge, 1))
+    few, many = (statistics.median(each) for each in samples.values())
+    print(f"idle             {idle_share(huge) * 100:.1f} % of a CPU with all")
+    print(f"a request        {few:.2f} µs of CPU time with one route, {many:.2f} µs with all")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routes", type=int, default=10_000)
     parser.add_argument("--upstreams", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--reloads", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5, help="seconds of requests to each")
     parser.add_argument("--limit", type=float, help="seconds that the median of a reload may take")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -89,7 +123,12 @@ def main() -> int:
             huge_config.write(out, random.Random(options.seed), options.routes, options.upstreams, local=True)
         # The store on disk, as it is by default: what is applied is written there.
         memory = f'[memory]\npath = "{folder / "dao.db"}"\nfollow_files = false\n[admin]\nbind = "off"\n\n'
-        lines = (memory + base.read_text()).splitlines()
+        upstream = Upstream("--default", "size=200")
+        served = served_rule(upstream)
+        head, first, rules = (memory + base.read_text()).partition("[[routes.rule]]")
+        before, middle, after = rules[: len(rules) // 2].rpartition("[[routes.rule]]")
+        rules = first + before + served + middle + after + rules[len(rules) // 2 :]
+        lines = (head + rules).splitlines()
         began = time.monotonic()
         subprocess.run([binary(), "check", "--config", str(base)], check=True, stdout=subprocess.DEVNULL)
         print(f"check            {time.monotonic() - began:.2f} s")
@@ -111,10 +150,20 @@ def main() -> int:
                 main_took = cpu_of_main_thread(dao) - main_before
                 # The mind and the old configuration's end come after it.
                 deadline.wait_until(lambda: idle(dao), "its threads to be idle again")
-                print(f"{edit.__name__:<24} {walls[-1]:6.2f} {main_took:13.2f} {cpu_of_all(dao) - all_before:13.2f} {dao.rss_bytes() >> 20:17} MiB")
+                all_took = cpu_of_all(dao) - all_before
+                memory = f"{dao.rss_bytes() >> 20:17} MiB"
+                print(f"{edit.__name__:<24} {walls[-1]:6.2f} {main_took:13.2f} {all_took:13.2f} {memory}")
             median = statistics.median(walls)
             print(f"median {median:.2f} s, most {max(walls):.2f} s")
+            compare_requests(dao, head, served, folder, options.rounds)
+        upstream.stop()
     return 1 if options.limit and median > options.limit else 0
+
+
+def idle_share(dao: Dao) -> float:
+    before, began = cpu_of_all(dao), time.monotonic()
+    time.sleep(2)
+    return (cpu_of_all(dao) - before) / (time.monotonic() - began)
 
 
 def idle(dao: Dao) -> bool:
