@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-reload campaign-store campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-reload campaign-store campaign-kill campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ campaign-store: ## kill -9 at 500 random moments under writes to the store; it m
 	@scripts/install-deps build test
 	@scripts/build release store_writer
 	@/usr/bin/python3 tests/campaigns/store/run.py $(CAMPAIGN_ARGS)
+
+campaign-kill: ## kill -9 of DAO at KILLS (500) random moments under traffic and reloads; the next one must go on
+	@scripts/install-deps build test
+	@scripts/build release dao dao-upstream
+	@/usr/bin/python3 tests/campaigns/kill/kill_campaign.py --kills $${KILLS:-500} $(CAMPAIGN_ARGS)
 
 campaign-metamorphic: ## 1000 seeded transitions of each kind: how often a worse configuration is found, and an equal one taken back
 	@scripts/install-deps build test

@@ -15,6 +15,7 @@ from lib import deadline
 from lib.admin import TOKEN, ask, change, error_of, read, with_admin
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
+from lib.dns import DnsServer
 from lib.faults import expect_normal, get
 from lib.http1 import Response
 from lib.origin import Origin
@@ -214,6 +215,32 @@ def test_the_file_changes_after_an_apply(dao: Dao) -> None:
     deadline.wait_until(lambda: read(dao, "/v1/config/status")["from_file"], "the file in use")
 
 
+def test_a_file_that_was_read_already_does_not_come_once_more(start_dao: StartDao, origin: Origin) -> None:
+    """DAO is busy with a name that nobody resolves. Meanwhile the file changes, and two orders come: to read it, and for
+    something else. Then the watcher tells of that change, too, but the last order is what is in use."""
+    by_name = f"http://there.test:{origin.authority.rpartition(':')[2]}"
+    with DnsServer({"nobody.test": "SILENT", "there.test": ["127.0.0.1"]}, ttl=60) as dns:
+        dao = start_dao(with_admin(simple_config(by_name, dns={"servers": [dns.address], "timeout_ms": 1500})))
+        table = "[[routes.rule.upstreams]]\n"
+        slow = text_with(dao).replace(table, f'{table}name = "slow"\nurl = "http://nobody.test:80"\n{table}', 1)
+        by_api, by_file = text_with(dao, policy="random"), text_with(dao, policy="peak-ewma")
+        with ThreadPoolExecutor(1) as pool, RawClient(dao.admin) as client:
+            busy = pool.submit(apply, dao, slow)
+            dao.wait_log(lambda line: line.message == "loading a configuration")
+            dao.write_config(by_file)
+            client.send(
+                b"POST /v1/config/reload HTTP/1.1\r\nHost: localhost\r\nX-DAO-Admin: 1\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+            )
+            assert read(dao, "/v1/status")["ready"]  # so that one waits, or will first
+            last = told(apply(dao, by_api))
+            read_file = told(client.response("POST"))
+            assert told(busy.result())["result"] == "applied"
+        assert read_file["generation"] < last["generation"]
+        assert told(apply(dao, by_api))["result"] == "unchanged"
+        assert policy(dao) == "random"
+
+
 def test_the_admin_api_moves_and_still_answers(dao: Dao, tmp_path: Path) -> None:
     """The order that replaces the API itself is answered by the one that took it."""
     text = dao.config_path.read_text().replace('[admin]\nbind = "127.0.0.1:0"', f'[admin]\nbind = "unix:{tmp_path}/s"')
@@ -317,6 +344,17 @@ def test_history_over_a_restart(
         assert policy(second) == "random"
     finally:
         second.stop()
+
+
+def test_a_file_that_said_what_is_in_use_counts_when_it_is_as_before(start_dao: StartDao, origin: Origin) -> None:
+    """What was tried by the API is written into the file, and taken back there later, while DAO is down."""
+    first = start_dao(with_admin(simple_config(origin.url)))
+    old, new = first.config_path.read_text(), text_with(first, policy="p2c")
+    told(apply(first, new))
+    assert first.reload(new).fields["changed"] == "false"
+    first.kill()
+    with Dao(old, first.directory) as second:
+        assert policy(second) == "round-robin" and read(second, "/v1/config/status")["from_file"] is True
 
 
 def test_what_cannot_go_on_after_a_restart_gives_way_to_the_file(start_dao: StartDao, origin: Origin) -> None:

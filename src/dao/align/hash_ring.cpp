@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
-#include <tuple>
 
 #include "dao/align/stable_hash.h"
 
@@ -33,9 +32,8 @@ void HashRing::prepare(std::span<const Candidate> candidates) {
       points_.push_back({.place = static_cast<std::uint32_t>(hash >> 32U), .candidate = i});
     }
   }
-  std::ranges::sort(points_, [](const Point& a, const Point& b) {
-    return std::tie(a.place, a.candidate) < std::tie(b.place, b.candidate);
-  });
+  std::ranges::sort(points_, {},
+                    [](const Point& point) { return std::uint64_t{point.place} << 32U | point.candidate; });
   const unsigned bits = std::max(1U, static_cast<unsigned>(std::bit_width(points_.size())));
   shift_ = 32 - bits;
   starts_.assign(std::size_t{1} << bits, 0);

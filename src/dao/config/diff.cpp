@@ -380,8 +380,12 @@ std::expected<Changes, Diagnostics> diff(std::string_view before, std::string_vi
   if (!old) return std::unexpected(old.error());
   const auto now = document_of(after, "after");
   if (!now) return std::unexpected(now.error());
+  return diff(*old, *now);
+}
+
+Changes diff(const Node& before, const Node& after) {
   Comparison comparison;
-  comparison.tables(&schema(), *old, *now, "", {});
+  comparison.tables(&schema(), before, after, "", {});
   return std::move(comparison.changes);
 }
 

@@ -39,6 +39,8 @@ using Changes = std::vector<Change>;
 // Both are texts as snapshots have them (sources.h: bundle), which need not be valid but for their syntax. The error is
 // what is wrong with that.
 [[nodiscard]] std::expected<Changes, Diagnostics> diff(std::string_view before, std::string_view after);
+// The same of what was read of them (LoadAttempt::document): half of the work is parsing, and more.
+[[nodiscard]] Changes diff(const Node& before, const Node& after);
 
 // For people: lines that begin with '+', '-' or '~'. Fit for a terminal. Empty if there are no changes.
 [[nodiscard]] std::string render_text(const Changes& changes);

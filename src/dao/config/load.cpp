@@ -157,10 +157,10 @@ LoadAttempt load(Sources sources, std::string_view name, const Directory& direct
   if (is_blank(first)) return refuse("the file is empty", "at least one [[routes.rule]]");
 
   Findings findings;
-  const Node root = read_documents(attempt.sources, directory, bundled, findings);
+  const auto document = std::make_shared<const Node>(read_documents(attempt.sources, directory, bundled, findings));
   Applied applied;
   if (!findings.failed()) {
-    applied = apply_schema(root, findings);
+    applied = apply_schema(*document, findings);
     applied.files = names_of(attempt.sources);
     check_consistency(applied, findings);
     if (!findings.failed()) {
@@ -180,6 +180,7 @@ LoadAttempt load(Sources sources, std::string_view name, const Directory& direct
   config.files = std::move(files);
   config.include_patterns = attempt.sources.patterns;
   attempt.result = Loaded{std::move(config), std::move(diagnostics)};
+  attempt.document = document;
   return attempt;
 }
 

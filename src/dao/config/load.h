@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,10 +53,13 @@ using LoadResult = std::expected<Loaded, Diagnostics>;
 [[nodiscard]] LoadResult load_text(std::string_view text, std::string_view name,
                                    const std::optional<std::filesystem::path>& directory = std::nullopt);
 
+struct Node;  // document.h
+
 // What a load has read, also when it failed: for snapshots, and for whoever watches the files.
 struct LoadAttempt {
   LoadResult result;
   Sources sources;
+  std::shared_ptr<const Node> document{};  // what the texts say, for a diff; null if it failed
 };
 [[nodiscard]] LoadAttempt attempt_file(const std::filesystem::path& path);
 [[nodiscard]] LoadAttempt attempt_text(std::string_view text, std::string_view name,

@@ -21,7 +21,7 @@ constexpr std::string_view kRoutes = "route/";
 constexpr Nanoseconds kLookInterval = 1s;
 constexpr std::size_t kUpstreamRounds = 30;  // a look at all of them takes so many seconds
 constexpr std::size_t kRouteRounds = 60;
-constexpr unsigned kAsOfSeconds = 10;
+constexpr Nanoseconds kAsOfInterval = 10s;
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   hash = (hash ^ value) * 0x9e3779b97f4a7c15U;
@@ -76,6 +76,17 @@ std::vector<Member> members_of(const std::vector<Roster::Member>& roster, std::v
   return members;
 }
 
+// Those who take turns go on after a reload where they were: reloads may come faster than all have had theirs.
+template <class Member>
+std::string key_at(const std::vector<Member>& members, std::size_t position) {
+  return position < members.size() ? members[position].key : std::string();
+}
+
+template <class Member>
+std::size_t position_of(const std::vector<Member>& members, const std::string& key) {
+  return static_cast<std::size_t>(std::ranges::lower_bound(members, key, {}, &Member::key) - members.begin());
+}
+
 }  // namespace
 
 std::string key_of(const config::Upstream& upstream) {
@@ -107,9 +118,14 @@ void Roster::add(const config::Config& config) {
 
 std::size_t Learned::adopt(const Roster& roster, liminal::Mind& mind, Instant now) {
   hand_over();
+  const std::string upstream = key_at(upstreams_, next_upstream_);
+  const std::string condition = key_at(upstreams_, next_condition_);
+  const std::string route = key_at(routes_, next_route_);
   upstreams_ = members_of(roster.upstreams, std::move(upstreams_));
   routes_ = members_of(roster.routes, std::move(routes_));
-  next_upstream_ = next_route_ = next_condition_ = 0;
+  next_upstream_ = position_of(upstreams_, upstream);
+  next_condition_ = position_of(upstreams_, condition);
+  next_route_ = position_of(routes_, route);
 
   const auto stored_upstreams = store_.list(kUpstreams);
   const auto stored_routes = store_.list(kRoutes);
@@ -198,8 +214,10 @@ void Learned::step(const liminal::Mind& mind, Instant now) {
     next_route_ = next_route_ < routes_.size() ? next_route_ : 0;
     save(routes_[next_route_++], mind);
   }
-  if (seconds_++ % kAsOfSeconds == 0)
+  if (!last_as_of_ || now - *last_as_of_ >= kAsOfInterval) {
+    last_as_of_ = now;
     changed_.push_back({.key = std::string(kAsOf), .value = {}, .at = clock_.wall_now()});
+  }
   hand_over();
 }
 

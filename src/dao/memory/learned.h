@@ -97,10 +97,10 @@ class Learned {
   std::vector<StateEntry> changed_;
   std::vector<std::string> erased_;
   std::optional<Instant> last_;
+  std::optional<Instant> last_as_of_;
   std::size_t next_upstream_ = 0;
   std::size_t next_route_ = 0;
   std::size_t next_condition_ = 0;
-  unsigned seconds_ = 0;
   std::uint64_t stores_begun_ = 0;
 };
 

@@ -305,6 +305,18 @@ TEST_F(LearnedTest, AReloadRestoresOnlyWhatIsNew) {
   EXPECT_EQ(world->learned.adopt(roster, world->mind, clock.now()), 1U) << "b; of a nothing can be read";
 }
 
+// Reloads may come faster than all have had their turn.
+TEST_F(LearnedTest, AllAreSavedThoughThereIsAReloadEachSecond) {
+  start(two + rule("s") + upstream("c", 3) + rule("t") + upstream("d", 4));
+  take_written();
+  for (int i = 0; i < 8; ++i) {
+    for (std::uint32_t number = 0; number < 4; ++number) answer(number, 40ms);
+    world->learned.adopt(Roster::of(*world->config), world->mind, clock.now());
+    step(1s);
+  }
+  EXPECT_THAT(take_written(), testing::IsSupersetOf({"route/r", "route/s", "route/t"}));
+}
+
 TEST_F(LearnedTest, ANewStoreGetsEverythingAgain) {
   start(two);
   report(1, Outcome::refused);

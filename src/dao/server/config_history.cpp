@@ -13,6 +13,7 @@ namespace dao::server {
 namespace {
 // What the file said when the last configuration was applied.
 constexpr std::string_view kFile = "config/file";
+constexpr Milliseconds kPatience{1000};
 }  // namespace
 
 std::string fingerprint(std::string_view text) {
@@ -39,12 +40,20 @@ std::optional<memory::Snapshot> ConfigHistory::to_resume(std::string_view file) 
 
 std::uint64_t ConfigHistory::started_with(const Applied& applied) {
   const auto last = memory::last_applied(store_);
-  if (last && *last && (*last)->text == applied.text) return (*last)->number;
-  return record(applied);
+  if (!last || !*last || (*last)->text != applied.text) return record(applied);
+  confirmed(applied.file);
+  return (*last)->number;
+}
+
+void ConfigHistory::confirmed(std::string_view file) {
+  const std::string now = fingerprint(file);
+  const auto known = store_.get(kFile);
+  if (known && *known && (*known)->value == now) return;
+  store_.put({{.key = std::string(kFile), .value = now, .at = clock_.wall_now()}});
+  static_cast<void>(store_.flush(kPatience));
 }
 
 std::uint64_t ConfigHistory::record(const Applied& applied) {
-  store_.put({{.key = std::string(kFile), .value = fingerprint(applied.file), .at = clock_.wall_now()}});
   const std::uint64_t number = store_.add_snapshot({.applied_at = clock_.wall_now(),
                                                     .author = applied.author,
                                                     .reason = applied.reason,
@@ -52,6 +61,9 @@ std::uint64_t ConfigHistory::record(const Applied& applied) {
                                                     .source = applied.source,
                                                     .text = std::string(applied.text),
                                                     .changes = applied.changes});
+  // After it: if the process is killed between the two, the file counts. The other way round the configuration before
+  // this one would go on, as if the file had said the same then.
+  store_.put({{.key = std::string(kFile), .value = fingerprint(applied.file), .at = clock_.wall_now()}});
   wait_for_disk(number);
   return number;
 }
@@ -69,7 +81,6 @@ std::optional<std::uint64_t> ConfigHistory::give_up_unfinished() {
 }
 
 void ConfigHistory::wait_for_disk(std::uint64_t snapshot) {
-  constexpr Milliseconds kPatience{1000};
   if (store_.flush(kPatience) == memory::Kept::not_yet) {
     log::warning("the snapshot of the configuration is not on disk yet", {{"snapshot", snapshot}});
   }

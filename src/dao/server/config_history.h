@@ -35,6 +35,8 @@ class ConfigHistory {
   // A configuration that came into use when the process started; one that is the last of the history already gets no
   // second place there. The number of its snapshot.
   std::uint64_t started_with(const Applied& applied);
+  // The file was read, and says what is in use: from now on that is the file's.
+  void confirmed(std::string_view file);
   // One that came into use later. On disk when it returns, unless the disk is too slow for that.
   std::uint64_t record(const Applied& applied);
   // What became of a transition. On disk likewise.

@@ -64,6 +64,7 @@ class Process final : private Operations {
 
   struct Beginning {
     config::Config config;
+    std::shared_ptr<const config::Node> document;
     std::string text;
     std::string author;
     std::string reason;
@@ -111,6 +112,7 @@ class Process final : private Operations {
   // The configuration that is ordered, and its text. The error is the outcome.
   struct Wanted {
     config::Loaded loaded;
+    std::shared_ptr<const config::Node> document;
     std::string text;
   };
   std::expected<Wanted, ConfigOutcome> find_wanted(const ConfigOrder& order);
@@ -161,11 +163,13 @@ class Process final : private Operations {
   std::size_t worker_count_ = 1;
   std::size_t open_files_ = 0;
   const Program program_ = Program::running();
-  std::unique_ptr<InheritedSockets> inherited_;  // null once the process is ready
-  std::string path_;                             // of the configuration file
-  std::string file_text_;                        // what it said when it was read last
-  memory::FileWatcher::Watched files_;           // what it was made of then
-  config::Memory store_settings_;                // what the store was opened with
+  std::unique_ptr<InheritedSockets> inherited_;   // null once the process is ready
+  std::shared_ptr<const config::Node> document_;  // of the configuration in use: what differs from it is told
+  std::string path_;                              // of the configuration file
+  std::string file_text_;                         // what it said when it was read last
+  memory::FileWatcher::Watched files_;            // what it was made of then
+  std::atomic<std::uint64_t> files_read_{0};      // how often that was
+  config::Memory store_settings_;                 // what the store was opened with
   std::unique_ptr<memory::Store> store_;
   std::unique_ptr<ConfigHistory> history_;
   std::unique_ptr<memory::Learned> learned_;

@@ -292,6 +292,7 @@ std::expected<Process::Wanted, ConfigOutcome> Process::find_wanted(const ConfigO
     case ConfigOrder::From::file:
       attempt = config::attempt_file(path_);
       file_text_ = config::bundle(attempt.sources);
+      ++files_read_;
       follow_files(attempt.sources);
       break;
     case ConfigOrder::From::text:
@@ -311,7 +312,9 @@ std::expected<Process::Wanted, ConfigOutcome> Process::find_wanted(const ConfigO
     std::string error = config::render_line(attempt.result.error());
     return refused(ConfigOutcome::Result::invalid, std::move(error), std::move(attempt.result.error()));
   }
-  return Wanted{.loaded = *std::move(attempt.result), .text = config::bundle(attempt.sources)};
+  return Wanted{.loaded = *std::move(attempt.result),
+                .document = std::move(attempt.document),
+                .text = config::bundle(attempt.sources)};
 }
 
 ConfigOutcome Process::obey(const ConfigOrder& order) {
@@ -345,10 +348,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   ConfigOutcome outcome{.diagnostics = wanted->loaded.warnings,
                         .pending_restart = pending_restart(wanted->loaded.config)};
   // Takes its time where there are many routes: requests need not wait for it.
-  const auto tell_changes = [&] {
-    const auto changes = config::diff(*text_before, wanted->text);
-    if (changes) outcome.changes = config::render_json(*changes);
-  };
+  const auto tell_changes = [&] { outcome.changes = config::render_json(config::diff(*document_, *wanted->document)); };
   if (same && order.from != ConfigOrder::From::file) {
     outcome.result = ConfigOutcome::Result::unchanged;
     describe_use(outcome);
@@ -382,6 +382,7 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
                      {.author = order.author,
                       .reason = order.reason,
                       .text = std::move(wanted->text),
+                      .document = std::move(wanted->document),
                       .snapshot = snapshot,
                       .pending_restart = outcome.pending_restart},
                      over);
@@ -399,6 +400,8 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   }
   adopt(*std::move(prepared));
   tell_changes();
+  document_ = std::move(wanted->document);
+  if (same) history_->confirmed(file_text_);
   const std::uint64_t snapshot = same ? config_status().snapshot
                                       : history_->record({.author = order.author,
                                                           .reason = order.reason,
@@ -488,7 +491,12 @@ void Process::keep_watch(const config::Config& config) {
   if (config.memory.follow_files == (watcher_ != nullptr)) return;
   watcher_.reset();
   if (!config.memory.follow_files) return;
-  watcher_ = std::make_unique<memory::FileWatcher>(clock_, [this] { queue_->post([this] { reload("file"); }); });
+  // A change that was read meanwhile, by another order, is none: what came after that order would be undone by it.
+  watcher_ = std::make_unique<memory::FileWatcher>(clock_, [this] {
+    queue_->post([this, read = files_read_.load()] {
+      if (read == files_read_) reload("file");
+    });
+  });
   watcher_->watch(files_);
 }
 

@@ -81,7 +81,11 @@ int Process::run(config::LoadAttempt file) {
                    {{"snapshot", *unfinished}});
     }
     if (!resume()) {
-      const auto begun = begin({.config = std::move(of_file), .text = file_text_, .author = "start", .reason = {}});
+      const auto begun = begin({.config = std::move(of_file),
+                                .document = file.document,
+                                .text = file_text_,
+                                .author = "start",
+                                .reason = {}});
       if (!begun) failure = begun.error();
     }
     follow_files(file.sources);
@@ -110,10 +114,12 @@ int Process::run(config::LoadAttempt file) {
 bool Process::resume() {
   const auto snapshot = history_->to_resume(file_text_);
   if (!snapshot) return false;
-  auto loaded = config::load_text(snapshot->text, path_);
+  auto attempt = config::attempt_text(snapshot->text, path_);
+  auto& loaded = attempt.result;
   std::string problem;
   if (loaded) {
     const auto begun = begin({.config = std::move(loaded->config),
+                              .document = attempt.document,
                               .text = snapshot->text,
                               .author = snapshot->author,
                               .reason = snapshot->reason});
@@ -145,6 +151,7 @@ std::expected<void, std::string> Process::begin(Beginning beginning) {
                                              .text = beginning.text,
                                              .file = file_text_});
   text_ = std::make_shared<const std::string>(std::move(beginning.text));
+  document_ = std::move(beginning.document);
   adopt(*std::move(prepared));
   replace_side_services();
   return {};

@@ -111,6 +111,7 @@ void Process::end_transition() {
   history_->decide(intended.snapshot, finished
                                           ? std::string(memory::kApplied)
                                           : fmt::format("{}: {}", liminal::name_of(figures.state), figures.reason));
+  if (finished) document_ = intended.document;
   const std::lock_guard lock(current_mutex_);
   constexpr auto kFirstEnd = static_cast<std::size_t>(liminal::TransitionState::finished);
   ++status_.transitions_ended[static_cast<std::size_t>(figures.state) - kFirstEnd];

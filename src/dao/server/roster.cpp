@@ -21,13 +21,15 @@ std::string identity_of(const config::Upstream& upstream) {
 }  // namespace
 
 bool Roster::number(config::Config& config) {
-  std::unordered_set<std::string> upstreams;
-  for (const config::Upstream& upstream : config.upstreams) upstreams.insert(identity_of(upstream));
-  std::unordered_set<std::string> rules;
-  for (const config::Rule& rule : config.rules) rules.insert(rule.name);
+  std::vector<std::string> upstreams;
+  upstreams.reserve(config.upstreams.size());
+  for (const config::Upstream& upstream : config.upstreams) upstreams.push_back(identity_of(upstream));
+  std::vector<std::string> rules;
+  rules.reserve(config.rules.size());
+  for (const config::Rule& rule : config.rules) rules.push_back(rule.name);
   if (!upstreams_.suffice(upstreams) || !rules_.suffice(rules)) return false;
-  for (config::Upstream& upstream : config.upstreams) upstream.number = upstreams_.of(identity_of(upstream));
-  for (config::Rule& rule : config.rules) rule.number = rules_.of(rule.name);
+  for (std::size_t i = 0; i < upstreams.size(); ++i) config.upstreams[i].number = upstreams_.of(upstreams[i]);
+  for (std::size_t i = 0; i < rules.size(); ++i) config.rules[i].number = rules_.of(rules[i]);
   return true;
 }
 
@@ -54,10 +56,12 @@ void Roster::release_rules(std::span<const std::uint32_t> numbers) {
   for (const std::uint32_t number : numbers) rules_.release(number, parties_);
 }
 
-bool Roster::Numbers::suffice(const std::unordered_set<std::string>& identities) const {
-  const auto added =
-      std::ranges::count_if(identities, [this](const std::string& each) { return !by_identity_.contains(each); });
-  return static_cast<std::size_t>(added) <= free_.size() + (sense::kMostNumbers - entries_.size());
+bool Roster::Numbers::suffice(std::span<const std::string> identities) const {
+  std::unordered_set<std::string_view> added;
+  for (const std::string& identity : identities) {
+    if (!by_identity_.contains(identity)) added.insert(identity);
+  }
+  return added.size() <= free_.size() + (sense::kMostNumbers - entries_.size());
 }
 
 std::uint32_t Roster::Numbers::of(const std::string& identity) {

@@ -49,7 +49,7 @@ class Roster {
   class Numbers {
    public:
     // All of these can have one.
-    [[nodiscard]] bool suffice(const std::unordered_set<std::string>& identities) const;
+    [[nodiscard]] bool suffice(std::span<const std::string> identities) const;
     std::uint32_t of(const std::string& identity);
     std::vector<std::uint32_t> keep(const std::unordered_set<std::uint32_t>& numbers);
     void give_up();

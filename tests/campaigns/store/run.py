@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,7 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE))
+from left_behind import left_behind  # noqa: E402
 
 KEYS = 1000
 KEYS_OF_PUT = 4
@@ -178,30 +179,15 @@ class OneStore:
         return wrong
 
     def check_files(self, life: Life, killed_at: float) -> list[str]:
-        """Of a copy, so that the next writer finds what the kill left, and nothing that was mended."""
-        if not (self.folder / "dao.db").exists():
+        left = left_behind(self.folder / "dao.db", self.folder / "copy")
+        if left is None:
             return [] if not life.durable else ["the database is gone"]
-        copy = self.folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for name in ("dao.db", "dao.db-wal"):
-            if (self.folder / name).exists():
-                shutil.copy(self.folder / name, copy / name)
-        with sqlite3.connect(copy / "dao.db") as database:
-            found = database.execute("PRAGMA integrity_check").fetchall()
-            if found != [("ok",)]:
-                return [f"integrity_check: {found[:3]}"]
-            if database.execute("PRAGMA user_version").fetchone() == (0,):
-                return [] if not life.puts else ["it has no tables, though it was open"]
-            state = dict(database.execute("SELECT key, CAST(value AS TEXT) FROM state"))
-            snapshots = {
-                number: (outcome, text)
-                for number, outcome, text in database.execute(
-                    "SELECT number, outcome, text FROM snapshots JOIN config_texts ON config_texts.id = text_id"
-                )
-            }
-        database.close()
-        return self.check_state(state, life, killed_at) + self.check_snapshots(snapshots, life)
+        if left.damage:
+            return [left.damage]
+        if not left.tables:
+            return [] if not life.puts else ["it has no tables, though it was open"]
+        state = {key: value for key, (_, value) in left.state.items()}
+        return self.check_state(state, life, killed_at) + self.check_snapshots(left.snapshots, life)
 
     def check_state(self, state: dict[str, str], life: Life, killed_at: float) -> list[str]:
         count = int(state.pop("count", "0"))
