@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -473,19 +475,33 @@ def test_an_upload_that_stops(strict: Scene) -> None:
     strict.origin.wait(lambda: not any(r.complete for r in strict.origin.seen("/upload")), "no whole upload")
 
 
+def endless(connection: Connection, _: Request) -> None:
+    connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.send(b"10000\r\n" + bytes(65536) + b"\r\n")
+
+
 def test_an_answer_that_is_not_taken(strict: Scene) -> None:
     """A window that never opens ends the stream or the connection, and the work at the origin."""
-
-    def endless(connection: Connection, _: Request) -> None:
-        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            connection.send(b"10000\r\n" + bytes(65536) + b"\r\n")
-
     strict.origin.answer("/endless", endless)
     with H2Client(strict.dao.address, auto_window=False) as client:
         client.send(get(1, path=b"/endless"))
         client.wait(lambda: client.ended or client.failed or client.stream(1).reset is not None, "the end")
         (seen,) = strict.origin.seen("/endless")
+        strict.origin.wait(lambda: not strict.origin.is_open(seen.connection), "the origin to be let go")
+
+
+def test_pings_do_not_keep_an_answer_that_is_not_taken(strict: Scene) -> None:
+    """The stream's window is open, that of the connection stays closed, and all the client says is that it is there."""
+    strict.origin.answer("/kept", endless)
+    with H2Client(strict.dao.address, settings={INITIAL_WINDOW_SIZE: 1 << 20}, auto_window=False) as client:
+        client.send(get(1, path=b"/kept"))
+        end = time.monotonic() + deadline.DEFAULT
+        while client.stream(1).reset is None:
+            assert time.monotonic() < end, client.story()
+            client.sync()
+            select.select([client.raw.socket], [], [], SHORT * deadline.SCALE / 4)
+        (seen,) = strict.origin.seen("/kept")
         strict.origin.wait(lambda: not strict.origin.is_open(seen.connection), "the origin to be let go")
 
 

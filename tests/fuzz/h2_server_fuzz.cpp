@@ -263,7 +263,7 @@ class Writer {
         return frame(NGHTTP2_SETTINGS, 0, 0, std::string{'\0', static_cast<char>(setting)} + number(value));
       }
       case 7:
-        return frame(NGHTTP2_PING, flags & 1U, 0, "pingpong");
+        return (flags & 1U) != 0 ? frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "pingpong") : ping();
       case 8: {  // any frame
         exact = false;
         const unsigned type = byte();
@@ -297,6 +297,8 @@ class Writer {
         return drain ? std::string{} : frame(NGHTTP2_PRIORITY_UPDATE, 0, 0, number(stream()) + "u=1");
     }
   }
+
+  static std::string ping() { return frame(NGHTTP2_PING, 0, 0, "pingpong"); }
 
   Nanoseconds pause{};
   bool drain = false;
@@ -481,7 +483,13 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   settle();
   if ((how & 48U) == 0) {
     reads = true;
+    const bool pings = (how & 64U) != 0 && writer.exact && outbox.empty();
     for (int second = 0; second < 300; ++second) {  // every timeout fires, but the client keeps reading
+      if (pings && second % 20 == 0) {              // and says that it is there, which must not help it
+        std::string ping = Writer::ping();
+        const iovec piece{ping.data(), ping.size()};
+        static_cast<void>(client->try_write({&piece, 1}));
+      }
       loop.run_for(std::chrono::seconds(1));
       settle();
     }

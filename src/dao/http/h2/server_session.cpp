@@ -176,6 +176,7 @@ struct ServerSession::Callbacks {
     if (bytes.size() != size) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // given up meanwhile
     output.append(header, kFrameHeader);
     output.append(bytes.data(), bytes.size());
+    if (size > 0) self(user_data).output_has_data_ = true;
     return 0;
   }
 
@@ -228,7 +229,7 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       idle_since_(loop.now()),
       output_(buffers),
       sending_(buffers),
-      last_progress_(loop.now()) {
+      data_written_(loop.now()) {
   nghttp2_session_server_new3(&session_, Callbacks::table(), this, Callbacks::options(), session_memory());
   deadline_.session = drain_timer_.session = flush_timer_.session = drain_hook_.session = this;
   deadline_.fire = [](rt::Timer& self) { static_cast<SessionTimer&>(self).session->deadline_passed(); };
@@ -339,6 +340,7 @@ rt::Task<Result<>> ServerSession::write_loop() {
       continue;
     }
     sending_.swap(output_);
+    sending_has_data_ = std::exchange(output_has_data_, false);
     iovec piece{sending_.content().data(), sending_.size()};
     std::span<iovec> pieces{&piece, 1};
     bool any_sent = false;
@@ -355,7 +357,7 @@ rt::Task<Result<>> ServerSession::write_loop() {
       connection_lost(written.error().kind);
       break;
     }
-    last_progress_ = loop_.now();
+    if (std::exchange(sending_has_data_, false)) data_written_ = loop_.now();
   }
   co_return Result<>{};
 }
@@ -661,10 +663,12 @@ void ServerSession::tunnel_consumed(std::int32_t id, std::size_t bytes, std::siz
   pump();
 }
 
-bool ServerSession::busy_with_others(std::int32_t id) const {
-  if (!sending_.empty()) return true;  // the write has a time limit of its own
-  return loop_.now() - last_progress_ < settings_.write_timeout &&
-         nghttp2_session_get_stream_remote_window_size(session_, id) > 0;
+bool ServerSession::busy_with_others(std::int32_t id, bool has_data) const {
+  if (sending_has_data_) return true;  // the write has a time limit of its own
+  const bool window = nghttp2_session_get_stream_remote_window_size(session_, id) > 0;
+  const bool may_send = !has_data || (window && nghttp2_session_get_remote_window_size(session_) > 0);
+  if (may_send && !sending_.empty()) return true;  // the output is full
+  return window && loop_.now() - data_written_ < settings_.write_timeout;
 }
 
 }  // namespace dao::http::h2

@@ -91,7 +91,9 @@ class ServerSession {
   std::size_t relieve_connection(std::size_t bytes);
   // `relieved` are those for which it was done at once.
   void tunnel_consumed(std::int32_t id, std::size_t bytes, std::size_t relieved);
-  [[nodiscard]] bool busy_with_others(std::int32_t id) const;
+  // A stream that cannot send what it has (`has_data`: bytes of a body) waits for its turn, not for its client. Control
+  // frames and heads that leave do not show that the client takes anybody's body.
+  [[nodiscard]] bool busy_with_others(std::int32_t id, bool has_data) const;
   void add_fields(std::span<const Field> fields);
 
   rt::Loop& loop_;
@@ -124,7 +126,9 @@ class ServerSession {
   OutputBlock output_;   // being filled
   OutputBlock sending_;  // being written
   rt::Event work_;       // there is something to write, or an end
-  Instant last_progress_{};
+  bool output_has_data_ = false;
+  bool sending_has_data_ = false;
+  Instant data_written_{};          // when DATA left last
   std::vector<nghttp2_nv> fields_;  // of the head being sent
 
   rt::Cancel stop_reading_;

@@ -541,6 +541,81 @@ TEST_F(ServerSessionTest, AClientThatNeverOpensItsWindowIsGivenUp) {
   EXPECT_EQ(answers[id].error, NGHTTP2_INTERNAL_ERROR);
 }
 
+// The window of the connection stays closed, those of the streams are wide: each waits as if for the others.
+TEST_F(ServerSessionTest, PingsDoNotKeepAStreamThatTheClientDoesNotTake) {
+  connect(1'000'000);
+  const std::string body(100'000, 'x');
+  handler.behaviour = [&body](Exchange& exchange) { return Handler::respond(exchange, 200, body); };
+  const std::int32_t id = get();
+  EXPECT_EQ(answers[id].body.size(), 65535U);
+  for (Nanoseconds passed{}; passed < 3 * settings.write_timeout; passed += seconds(5)) {
+    nghttp2_submit_ping(peer, NGHTTP2_FLAG_NONE, nullptr);
+    pass(seconds(5));
+  }
+  EXPECT_EQ(answers[id].error, NGHTTP2_INTERNAL_ERROR);
+}
+
+TEST_F(ServerSessionTest, AnswersWithoutContentDoNotKeepAStreamThatTheClientDoesNotTake) {
+  connect(1'000'000);
+  const std::string body(100'000, 'x');
+  handler.behaviour = [&](Exchange& exchange) {
+    return Handler::respond(exchange, 200, handler.seen.size() == 1 ? body : "");
+  };
+  const std::int32_t id = get();
+  for (Nanoseconds passed{}; passed < 3 * settings.write_timeout; passed += seconds(5)) {
+    const std::int32_t other = get();
+    EXPECT_TRUE(answers[other].ended);
+    pass(seconds(5));
+  }
+  EXPECT_EQ(answers[id].error, NGHTTP2_INTERNAL_ERROR);
+}
+
+TEST_F(ServerSessionTest, StreamsThatAreGivenUpDoNotKeepOneAnother) {
+  connect(1'000'000);
+  const std::string body(100'000, 'x');
+  handler.behaviour = [&body](Exchange& exchange) { return Handler::respond(exchange, 200, body); };
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 8; ++i) {
+    ids.push_back(get());
+    pass(seconds(1));
+  }
+  for (Nanoseconds passed{}; passed < 3 * settings.write_timeout; passed += seconds(1)) pass(seconds(1));
+  for (const std::int32_t id : ids) EXPECT_EQ(answers[id].error, NGHTTP2_INTERNAL_ERROR) << id;
+}
+
+TEST_F(ServerSessionTest, AStreamThatWaitsForOthersIsNotLate) {
+  connect(1'000'000);
+  const std::string large(700'000, 'x');
+  handler.behaviour = [&](Exchange& exchange) {
+    return Handler::respond(exchange, 200, exchange.request().path == "/large" ? large : "small");
+  };
+  const auto ask = [this](std::string path, std::string priority) {
+    return request({{":method", "GET"},
+                    {":scheme", "http"},
+                    {":path", std::move(path)},
+                    {":authority", "a.test"},
+                    {"priority", std::move(priority)}});
+  };
+  const std::int32_t urgent = ask("/large", "u=0");
+  const std::int32_t other = ask("/small", "u=7");
+  std::size_t given_back = 0;
+  for (Nanoseconds passed{}; passed < 4 * settings.write_timeout; passed += settings.write_timeout / 2) {
+    const std::size_t got = answers[urgent].body.size();
+    EXPECT_GT(got, given_back) << "the urgent one moves";
+    EXPECT_FALSE(answers[other].closed);
+    EXPECT_TRUE(answers[other].body.empty());
+    pass(settings.write_timeout / 2);
+    consume(urgent, got - std::exchange(given_back, got));
+  }
+  while (!answers[urgent].ended && answers[urgent].body.size() > given_back) {
+    const std::size_t got = answers[urgent].body.size();
+    consume(urgent, got - std::exchange(given_back, got));
+  }
+  EXPECT_TRUE(answers[urgent].ended);
+  EXPECT_EQ(answers[other].body, "small");
+  EXPECT_TRUE(answers[other].ended);
+}
+
 TEST_F(ServerSessionTest, NothingIsReadBeyondTheWindow) {
   connect();
   rt::Event go;

@@ -253,7 +253,7 @@ void ServerStream::consume_input(std::size_t bytes) {
 }
 
 bool ServerStream::others_move() const {
-  return session_.busy_with_others(id_);
+  return session_.busy_with_others(id_, !outbox_.empty());
 }
 
 void ServerStream::pledge(std::span<const char> bytes) {
