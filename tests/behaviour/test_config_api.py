@@ -351,6 +351,7 @@ def test_a_file_that_said_what_is_in_use_counts_when_it_is_as_before(start_dao: 
     first = start_dao(with_admin(simple_config(origin.url)))
     old, new = first.config_path.read_text(), text_with(first, policy="p2c")
     told(apply(first, new))
+    first.wait_log(lambda line: line.message == "reloaded")  # comes after the answer
     assert first.reload(new).fields["changed"] == "false"
     first.kill()
     with Dao(old, first.directory) as second:

@@ -45,12 +45,14 @@ def _rule(name: str, prefix: str, upstreams: list[tuple[str, str]]) -> dict[str,
 class Editor:
     """Makes one configuration out of another, and broken files."""
 
-    def __init__(self, seed: int, urls: list[str], certificates: list[Mapping[str, str]], taken_port: int):
+    def __init__(self, seed: int, urls: list[str], certificates: list[Mapping[str, str]], taken_port: int, gradual: float = 0):
+        """`gradual`: which part of the configurations take over gradually."""
         self._random = random.Random(seed)
         self._urls = urls
         self._certificates = certificates
         self._taken_port = taken_port
         self._names = 0
+        self._gradual = gradual
         self._edits = [
             self.add_rule, self.remove_rule, self.reorder_rules, self.add_upstream, self.remove_upstream,
             self.reorder_upstreams, self.weigh, self.choose_policy, self.filter, self.limit, self.time, self.add_listener,
@@ -58,10 +60,11 @@ class Editor:
         ]  # fmt: skip
 
     def next(self, config: dict[str, object]) -> dict[str, object]:
-        """One to three edits. Every sixth or so takes over gradually."""
+        """One to three edits."""
         made = copy.deepcopy(config)
-        gradual = self._random.random() < 0.15
-        made["liminal"] = {"metamorphic": {"transition_ms": self._random.randint(100, 800) if gradual else 0}}
+        if self._gradual > 0:
+            gradual = self._random.random() < self._gradual
+            made["liminal"] = {"metamorphic": {"transition_ms": self._random.randint(100, 800) if gradual else 0}}
         for _ in range(self._random.randint(1, 3)):
             self._random.choice(self._edits)(made)
         return made

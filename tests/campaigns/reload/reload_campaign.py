@@ -124,7 +124,7 @@ def run_campaign(
     urls = [f"http://{backend.addresses[0][0]}:{backend.addresses[0][1]}" for backend in backends]
     taken = socket.create_server(("127.0.0.1", 0))
     config = first = edits.base(stable.url, urls, certificates, workers)
-    editor = edits.Editor(seed, urls, certificates, taken.getsockname()[1])
+    editor = edits.Editor(seed, urls, certificates, taken.getsockname()[1], gradual=0.15)
     dao = Dao(first, folder / "dao")
     clients: Clients | None = None
     began = time.monotonic()
