@@ -6,6 +6,7 @@
 #include <fstream>
 #include <random>
 
+#include "dao/config/diff.h"
 #include "dao/config/load.h"
 
 namespace dao::config {
@@ -174,11 +175,29 @@ TEST_F(IncludeTest, PatternsAreRelativeToTheFileAndItsDirectoryIsTakenLiterally)
   EXPECT_THAT(relative(absolute->config.include_patterns), ElementsAre("odd/sites/*/d*.toml"));
 }
 
+// What a reload compares with is what was read: of files then, of a snapshot now.
+TEST_F(IncludeTest, WhatWasReadIsTheSameOfTheFilesAndOfTheirBundle) {
+  put("dao.toml", "include = \"conf.d/*.toml\"\n" + rule("own"));
+  put("conf.d/a.toml", rule("a"));
+  const LoadAttempt files = attempt_file(dir_ / "dao.toml");
+  const LoadAttempt bundled = attempt_text(bundle(files.sources), "x");
+  ASSERT_TRUE(files.document && bundled.document);
+  EXPECT_EQ(diff(*files.document, *bundled.document), Changes{});
+
+  put("conf.d/a.toml", rule("b"));
+  const LoadAttempt other = attempt_file(dir_ / "dao.toml");
+  ASSERT_TRUE(other.document);
+  const Changes changes = diff(*files.document, *other.document);
+  EXPECT_EQ(changes, diff(bundle(files.sources), bundle(other.sources)).value());
+  EXPECT_EQ(changes.size(), 2U);
+}
+
 TEST_F(IncludeTest, AFailedLoadStillTellsWhatItLookedFor) {
   put("dao.toml", "include = [\"conf.d/*.toml\", \"missing.toml\"]\n" + rule("own"));
   put("conf.d/a.toml", "[server\n");
   const LoadAttempt attempt = attempt_file(dir_ / "dao.toml");
   EXPECT_FALSE(attempt.result);
+  EXPECT_FALSE(attempt.document);
   EXPECT_THAT(relative(attempt.sources.paths), ElementsAre("dao.toml", "conf.d/a.toml", "missing.toml"));
   EXPECT_THAT(relative(attempt.sources.patterns), ElementsAre("conf.d/*.toml"));
   EXPECT_THAT(attempt_file(dir_ / "nothing.toml").sources.paths, ElementsAre(path("nothing.toml")));
