@@ -25,7 +25,7 @@ class ConfigTransition {
   struct Intended {
     std::string author;
     std::string reason;
-    std::string text;            // of the new configuration
+    std::string text;  // of the new configuration
     std::shared_ptr<const config::Node> document;
     std::uint64_t snapshot = 0;  // its number
     std::vector<std::string> pending_restart;
