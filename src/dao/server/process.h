@@ -98,7 +98,6 @@ class Process final : private Operations {
   // The new configuration has won. The error says why it cannot come into use after all.
   std::expected<void, std::string> complete(const ConfigTransition& transition);
   void give_up_new_side();
-  void finish_transition();
   TransitionOutcome obey(const TransitionOrder& order);
   void tell_workers(const std::function<void(Worker&, std::function<void()> done)>& tell);
   void reconfigure_mind(std::vector<std::shared_ptr<const Generation>> generations, Roster::Leaving leaving);
@@ -191,7 +190,6 @@ class Process final : private Operations {
   std::atomic<bool> ready_{false};
   std::uint64_t generations_ = 0;  // numbers that were given
   std::uint64_t transitions_ = 0;
-  std::uint64_t told_transition_ = 0;  // the last one whose end was logged
   bool handed_over_ = false;
   bool ending_ = false;  // no configuration comes into use any more
 

@@ -68,7 +68,7 @@ void Process::step_transition() {
   if (liminal::is_over(view->state)) {
     queue_->post([this] {
       end_transition();
-      finish_transition();
+      replace_side_services();
     });
   } else {
     queue_->post([this, progress = view->progress] { set_connection_limits(progress); });
@@ -112,32 +112,24 @@ void Process::end_transition() {
                                           ? std::string(memory::kApplied)
                                           : fmt::format("{}: {}", liminal::name_of(figures.state), figures.reason));
   if (finished) document_ = intended.document;
-  const std::lock_guard lock(current_mutex_);
-  constexpr auto kFirstEnd = static_cast<std::size_t>(liminal::TransitionState::finished);
-  ++status_.transitions_ended[static_cast<std::size_t>(figures.state) - kFirstEnd];
-  if (finished) {
-    text_ = std::make_shared<const std::string>(intended.text);
-    status_.etag = fingerprint(*text_);
-    status_.author = intended.author;
-    status_.reason = intended.reason;
-    status_.snapshot = intended.snapshot;
-    status_.pending_restart = intended.pending_restart;
-    ++status_.reloads_applied;
+  {
+    const std::lock_guard lock(current_mutex_);
+    constexpr auto kFirstEnd = static_cast<std::size_t>(liminal::TransitionState::finished);
+    ++status_.transitions_ended[static_cast<std::size_t>(figures.state) - kFirstEnd];
+    if (finished) {
+      text_ = std::make_shared<const std::string>(intended.text);
+      status_.etag = fingerprint(*text_);
+      status_.author = intended.author;
+      status_.reason = intended.reason;
+      status_.snapshot = intended.snapshot;
+      status_.pending_restart = intended.pending_restart;
+      ++status_.reloads_applied;
+    }
+    status_.from_file = *text_ == file_text_;
+    status_.transition = std::move(status);
+    transition_.reset();
   }
-  status_.from_file = *text_ == file_text_;
-  status_.transition = std::move(status);
-  transition_.reset();
-}
-
-// As finish() for an order at once: the side services that are replaced may be those that told of the order.
-void Process::finish_transition() {
-  replace_side_services();
-  const ConfigStatus status = config_status();
-  if (!status.transition || !status.transition->over || status.transition->number == told_transition_) return;
-  told_transition_ = status.transition->number;
-  if (status.transition->figures.state == liminal::TransitionState::finished) {
-    log_reloaded(status.transition->author, true);
-  }
+  if (finished) log_reloaded(intended.author, true);
 }
 
 std::expected<void, std::string> Process::complete(const ConfigTransition& transition) {
@@ -161,7 +153,7 @@ void Process::order(TransitionOrder order, std::function<void(const TransitionOu
   queue_->post([this, order = std::move(order), tell = std::move(tell)] {
     if (ending_) return tell({.result = TransitionOutcome::Result::ending, .error = "the process ends"});
     tell(obey(order));
-    finish_transition();
+    replace_side_services();  // not before: one of them may have told of the order
   });
 }
 
