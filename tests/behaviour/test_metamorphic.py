@@ -246,6 +246,28 @@ def test_what_cannot_be_had_at_the_end_is_taken_back(start_dao: StartDao) -> Non
     assert set(answers(dao).values()) == {"newer"}
 
 
+def test_by_address_and_by_cookie(start_dao: StartDao) -> None:
+    """Without the cookie that the key names it is the address; another connection of a client is the same client."""
+    old, new = config("old"), config("new")
+    new["liminal"]["metamorphic"]["key"] = "cookie:session"  # type: ignore[index]
+    dao = start_dao(old)
+
+    def seen(source: str, cookie: str = "") -> str:
+        with RawClient(dao.address, source=source) as client:
+            return client.exchange(f"GET / HTTP/1.1\r\nHost: a\r\n{cookie}\r\n".encode()).body.decode()
+
+    apply(dao, new, over_ms=4000)
+    wait_for(dao, lambda now: now["progress"] > 0.3, "some progress")
+    order(dao, "pause")
+    sources = [f"127.0.1.{i}" for i in range(1, 61)]
+    by_address = {source: seen(source) for source in sources}
+    assert set(by_address.values()) == {"old", "new"}
+    assert by_address == {source: seen(source, "Cookie: other=1\r\n") for source in sources}
+    by_cookie = {i: seen("127.0.0.1", f"Cookie: a=b; session=s{i}\r\n") for i in range(60)}
+    assert set(by_cookie.values()) == {"old", "new"}
+    assert by_cookie == {i: seen(sources[i], f"Cookie: session=s{i}\r\n") for i in range(60)}, "wherever they come from"
+
+
 def test_another_order_ends_it(start_dao: StartDao) -> None:
     dao = start_dao(config("old"))
     apply(dao, config("new"), over_ms=600_000)
