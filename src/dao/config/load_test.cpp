@@ -106,6 +106,13 @@ std::vector<BadConfig> bad_configs() {
       {"BareNonAscii",
        "[server]\nvi\xc3\xa4 = 1\n",
        {{2, 3, "", "syntax: a character outside ASCII needs a string around it"}}},
+      {"HeaderWithoutKey", "[server]\n[ \n", {{2, 3, "", "syntax: a table header needs a key here"}}},
+      {"HeaderOfArrayWithoutKey", "a = [\n[1]]\n[[.b]]\n", {{3, 3, "", "syntax: a table header needs a key here"}}},
+      {"HeaderWithNul", std::string("[\0", 2), {{1, 2, "", "syntax: a table header needs a key here"}}},
+      {"HeaderWithEmptyKey",
+       "[]\n",
+       {{1, 2, "", "syntax: parsing table header: tables with blank bare keys are explicitly prohibited"}}},
+      {"HeaderAtTheEnd", "[", {{1, 2, "", "syntax: parsing table header: encountered end-of-file"}}},
       {"NestedArrays", "a = " + std::string(40, '['), {{1, 37, "", "nested too deeply"}}},
       {"NestedKeys", "\na" + std::string(40, '.'), {{2, 33, "", "nested too deeply"}}},
       // Unknown keys
