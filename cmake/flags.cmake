@@ -4,9 +4,6 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conver
 add_compile_options(-fno-omit-frame-pointer -fstack-protector-strong -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 add_link_options(-fuse-ld=lld -Wl,-z,relro,-z,now)
 
-# Everywhere, because precompiled headers are for one set of flags.
-add_compile_options(-pthread)
-
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
@@ -23,6 +20,7 @@ if(DAO_SANITIZE)
   add_compile_options(-fsanitize=${DAO_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${DAO_SANITIZE})
   add_compile_definitions(DAO_SANITIZED=1)
+  add_compile_options(-pthread)  # of all, because precompiled headers are for one set of flags
   # Reports need lines, not variables, and those would be a quarter of the time to compile.
   set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 endif()

@@ -25,6 +25,8 @@ from lib.flood import Flood, client_hello
 from lib.origin import Origin
 from lib.tls import Authority, TlsClient, context
 
+pytestmark = pytest.mark.measures
+
 MIB = 1 << 20
 FACTOR = 5
 # A sanitizer build is slower in what a turn of the loop does and in how many turns pass: its scale counts twice.

@@ -80,6 +80,7 @@ def test_each_client_has_a_limit_of_its_own_behind_a_trusted_proxy_too(start_dao
             assert client.exchange(GET % field).status == 429
 
 
+@pytest.mark.measures
 def test_three_times_the_limit_on_real_sockets(start_dao: StartDao, origin: Origin) -> None:
     """Two workers, four connections, paced to three times the limit: what is admitted is the limit. Within 1 % over a
     minute (`make campaign-rate-limit`); in a short run a machine that is busy pauses for longer than a burst."""

@@ -60,6 +60,8 @@ from lib.http1 import Request
 from lib.origin import EARLY, HOLD, Connection, Origin, Wait
 from lib.upstream import Upstream
 
+pytestmark = pytest.mark.measures
+
 MIB = 1 << 20
 MANY = 20000
 REQUESTS_MAX = 300  # that a flood of MANY may cause at the origin

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from lib import deadline
 
 CAMPAIGN = str(Path(__file__).resolve().parents[1] / "campaigns" / "presence")
@@ -17,6 +19,7 @@ sys.path.remove(CAMPAIGN)
 GOAL = 97.0
 
 
+@pytest.mark.measures
 def test_three_schedules(tmp_path: Path) -> None:
     seen = []
     for turn in range(3):

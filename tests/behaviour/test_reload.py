@@ -831,6 +831,7 @@ def test_descriptors_and_memory_stay_flat(start_dao: StartDao, make_origin: Make
     assert dao.rss_bytes() - rss < (8 << 20) + kept_by_sanitizer
 
 
+@pytest.mark.measures
 def test_thirty_reloads_at_random_under_every_kind_of_load(tmp_path: Path) -> None:
     """A short campaign (tests/campaigns/reload): no request fails, and no descriptor is left. Latencies are for the long
     one: they need a machine of their own."""
