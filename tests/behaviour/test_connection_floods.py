@@ -149,10 +149,14 @@ def test_half_open_connections_cost_no_cpu(scene: Scene) -> None:
         deadline.wait_until(
             lambda: scene.dao.metrics().total("dao_connections") >= KEPT, "the connections to be accepted"
         )
-        begin, cpu = os.times().elapsed, scene.cpu_seconds()
-        deadline.wait_until(lambda: os.times().elapsed - begin >= 1.0, "a second", poll=0.1)
-        spent = (scene.cpu_seconds() - cpu) / (os.times().elapsed - begin)
-        assert spent <= IDLE_CPU_MAX * deadline.SCALE, f"{spent:.2f} of a CPU for connections that do nothing"
+        # Their beginnings, and what the floods before left to be cleared, may take some of the first second.
+        seconds: list[float] = []
+        while len(seconds) < ROUNDS and not (seconds and seconds[-1] <= IDLE_CPU_MAX * deadline.SCALE):
+            begin, cpu = os.times().elapsed, scene.cpu_seconds()
+            deadline.wait_until(lambda since=begin: os.times().elapsed - since >= 1.0, "a second", poll=0.1)
+            seconds.append((scene.cpu_seconds() - cpu) / (os.times().elapsed - begin))
+            assert scene.dao.metrics().total("dao_connections") >= KEPT, "they are still there"
+        assert seconds[-1] <= IDLE_CPU_MAX * deadline.SCALE, f"{seconds} of a CPU for connections that do nothing"
     finally:
         for client in held:
             client.close()
