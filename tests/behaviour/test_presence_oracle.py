@@ -107,10 +107,16 @@ def test_late_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     with stalled.Metronome() as metronome:
         assert metronome._process.poll() is None
         began = time.monotonic()
-        metronome._process.send_signal(signal.SIGSTOP)
-        deadline.wait_until(lambda: time.monotonic() - began > 2 * stalled.LATE, "a moment")
-        metronome._process.send_signal(signal.SIGCONT)
-        found = deadline.wait_until(lambda: metronome.between(began, time.monotonic()), "the stall")
+
+        def stall_again() -> list[Stall]:
+            """It may not have begun to beat when it is stopped for the first time."""
+            stopped = time.monotonic()
+            metronome._process.send_signal(signal.SIGSTOP)
+            deadline.wait_until(lambda: time.monotonic() - stopped > 2 * stalled.LATE, "a moment")
+            metronome._process.send_signal(signal.SIGCONT)
+            return metronome.between(began, time.monotonic())
+
+        found = deadline.wait_until(stall_again, "the stall")
     assert found[0].end - found[0].begin > stalled.LATE
 
 
