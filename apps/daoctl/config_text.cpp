@@ -232,7 +232,9 @@ std::string ordered_text(const json& answer, Colours colours) {
   const json& changes = answer.at("changes");
   const json& result = answer.at("result");
   std::string text;
-  if (result == "unchanged") {
+  if (result == "unchanged" && answer.contains("transition")) {
+    text = "A transition to it is under way, and goes on as it is:\n" + transition_text(answer.at("transition"));
+  } else if (result == "unchanged") {
     text = fmt::format("It is what is in use: generation {}, {}.\n", answer.at("generation").dump(),
                        snapshot_name(answer.at("snapshot")));
   } else if (result == "valid") {

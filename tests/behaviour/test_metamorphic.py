@@ -388,6 +388,13 @@ def test_daoctl(start_dao: StartDao, tmp_path) -> None:
     file.write_text(text_of(dao, config("third")))
     at_once = daoctl(dao, "config", "apply", str(file), "--over", "0")
     assert at_once.stdout.startswith("Applied: generation 3"), at_once
+    file.write_text(text_of(dao, config("fourth")))
+    assert daoctl(dao, "config", "apply", str(file), "--over", SLOW).returncode == 0
+    again = daoctl(dao, "config", "apply", str(file), "--over", SLOW)
+    assert again.stdout.startswith("A transition to it is under way"), again
+    at_once = daoctl(dao, "config", "apply", str(file), "--over", "0")
+    assert at_once.stdout.startswith("Applied: generation 4"), at_once
+    assert set(answers(dao, range(50)).values()) == {"fourth"}
     assert daoctl(dao, "config", "apply", str(file), "--over", "5 parsecs").returncode != 0
 
 

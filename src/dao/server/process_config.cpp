@@ -333,6 +333,14 @@ ConfigOutcome Process::obey(const ConfigOrder& order) {
   if (const auto under_way = transition(); under_way && !order.dry_run) {
     if (wanted->text == under_way->intended.text) {
       ConfigOutcome outcome{.result = ConfigOutcome::Result::unchanged, .diagnostics = wanted->loaded.warnings};
+      if (order.over == Milliseconds::zero()) {  // at once
+        const TransitionOutcome finished = obey(
+            TransitionOrder{.what = TransitionOrder::What::finish, .author = order.author, .reason = order.reason});
+        const bool refused = finished.result != TransitionOutcome::Result::obeyed;
+        outcome.result = refused ? ConfigOutcome::Result::failed : ConfigOutcome::Result::applied;
+        outcome.error = finished.error;
+      }
+      outcome.transition = config_status().transition;
       describe_use(outcome);
       return outcome;
     }
