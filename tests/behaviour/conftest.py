@@ -30,7 +30,7 @@ def make_origin() -> Iterator[Callable[..., Origin]]:
     make.started = started
     yield make
     for origin in started:
-        origin.stop()
+        origin.end()
     for origin in started:
         assert not origin.violations, origin.violations
 

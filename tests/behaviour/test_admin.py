@@ -18,7 +18,8 @@ from lib.admin import TOKEN, ask, change, check_terms, error_of, policies, read,
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.faults import expect_normal, expect_ok, get
-from lib.origin import HOLD, Origin, Wait, refusing_port
+from lib.origin import HOLD, Origin, Wait
+from lib.ports import refusing_port
 
 StartDao = Callable[..., Dao]
 

@@ -20,7 +20,8 @@ from lib import deadline
 from lib.admin import TOKEN, address_text, daoctl, daoctl_program, read, run_daoctl, with_admin
 from lib.dao import Dao, simple_config
 from lib.faults import expect_normal
-from lib.origin import Origin, refusing_port
+from lib.origin import Origin
+from lib.ports import refusing_port
 
 StartDao = Callable[..., Dao]
 PATIENCE = 4 * deadline.DEFAULT

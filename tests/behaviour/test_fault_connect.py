@@ -14,7 +14,8 @@ from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.dns import DnsServer
 from lib.faults import SHORT_MS, Counters, expect_entry, expect_error, expect_normal, expect_ok, get, post, rule
-from lib.origin import CLOSE, OK, Origin, Wait, refusing_port
+from lib.origin import CLOSE, OK, Origin, Wait
+from lib.ports import refusing_port
 
 
 def config_with(origin: Origin, faulty_url: str, **sections: object) -> dict[str, object]:

@@ -12,7 +12,8 @@ from lib import deadline
 from lib.dao import Dao, simple_config
 from lib.faults import SHORT_MS, Counters, expect_entry, expect_error, expect_normal, expect_ok, get, post, post_chunked
 from lib.http1 import Response
-from lib.origin import CLOSE, EARLY, HOLD, OK, RESET, Origin, Step, Wait, refusing_port
+from lib.origin import CLOSE, EARLY, HOLD, OK, RESET, Origin, Step, Wait
+from lib.ports import refusing_port
 
 TRIES = 6  # round-robin over two upstreams: half of them meet the bad one first
 

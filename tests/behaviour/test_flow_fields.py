@@ -9,7 +9,8 @@ import pytest
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.http1 import Response
-from lib.origin import Origin, refusing_port
+from lib.origin import Origin
+from lib.ports import refusing_port
 
 StartDao = Callable[..., Dao]
 

@@ -13,7 +13,7 @@ import pytest
 from lib import deadline
 from lib.dao import Dao, simple_config
 from lib.h2frames import H2Client, ping
-from lib.origin import refusing_port
+from lib.ports import refusing_port
 from lib.tls import Authority
 
 LIMIT = deadline.DEFAULT

@@ -15,7 +15,8 @@ from lib import deadline
 from lib.client import RawClient
 from lib.dao import Dao, simple_config
 from lib.faults import get, post
-from lib.origin import CLOSE, HOLD, OK, RESET, Origin, refusing_port
+from lib.origin import CLOSE, HOLD, OK, RESET, Origin
+from lib.ports import refusing_port
 from lib.upstream import Upstream
 
 FAILS = b"HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\nbad"

@@ -15,6 +15,7 @@ import h2.events
 import h2.exceptions
 
 from lib import deadline
+from lib.ports import HeldPort
 
 Fields = list[tuple[str, str]]
 
@@ -142,7 +143,8 @@ class H2Origin:
     h1: Callable[[TlsSocket], object] = lambda _: None
 
     def __post_init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.held = HeldPort()
+        self.listener = socket.create_server(("127.0.0.1", self.held.port))
         self.lock = threading.Lock()
         self.requests: list[H2Request] = []
         self.connections: list[H2Connection] = []
@@ -164,7 +166,7 @@ class H2Origin:
 
     @property
     def port(self) -> int:
-        return self.listener.getsockname()[1]
+        return self.held.port
 
     def seen(self, path: str) -> list[H2Request]:
         with self.lock:

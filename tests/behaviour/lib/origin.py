@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from lib import deadline
 from lib.http1 import Reader, Request, Truncated, Violation, read_request_body, read_request_head
+from lib.ports import HeldPort
 
 
 class _Step:
@@ -100,8 +101,9 @@ class Origin:
         self.host = host
         if path is None:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._listener = socket.create_server((host, port), family=family, backlog=backlog)
-            self.port = self._listener.getsockname()[1]
+            self._held = HeldPort(host, port)
+            self.port = self._held.port
+            self._listener = socket.create_server((host, self.port), family=family, backlog=backlog)
         else:
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._listener.bind(path)
@@ -210,6 +212,12 @@ class Origin:
         self._thread.join()
         self.close_connections()
         deadline.wait_until(lambda: self.open_connections == 0, "the origin's connections to end")
+
+    def end(self) -> None:
+        """stop(), and its port may be another's."""
+        self.stop()
+        if self.path is None:
+            self._held.free()
 
     # The server -------------------------------------------------------------------------------------------------
 
@@ -323,9 +331,3 @@ class Origin:
         else:
             assert callable(step), step
             step(connection, request)
-
-
-def refusing_port() -> int:
-    """A port on 127.0.0.1 where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

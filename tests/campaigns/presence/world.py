@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.dao import REPOSITORY, Dao, simple_config
+from lib.ports import HeldPort
 from lib.upstream import Upstream, program
 from oracle import STATES, Count, Sample, Stall
 from schedule import KINDS, Schedule, Segment
@@ -52,9 +52,8 @@ class Follower:
     def __init__(self, name: str, segments: list[Segment]):
         self.name, self.planned = name, segments
         self.really: list[Segment] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._held = HeldPort()
+        self.port = self._held.port
         self._before = 0  # requests of the processes that were killed
         self._lock = threading.Lock()
         self._upstream: Upstream | None = self._start()
@@ -119,6 +118,7 @@ class Follower:
 
     def end(self) -> None:
         self.kill()
+        self._held.free()
 
 
 def read_verdicts(text: str) -> dict[str, str]:
