@@ -14,6 +14,12 @@ inline std::uint64_t load_big_64(const char* at) {
   return std::endian::native == std::endian::big ? word : std::byteswap(word);
 }
 
+inline std::uint32_t load_big_32(const char* at) {
+  std::uint32_t word = 0;
+  std::memcpy(&word, at, sizeof word);
+  return std::endian::native == std::endian::big ? word : std::byteswap(word);
+}
+
 inline std::uint64_t load_little_64(const char* at) {
   std::uint64_t word = 0;
   std::memcpy(&word, at, sizeof word);
@@ -26,17 +32,12 @@ inline std::uint32_t load_little_32(const char* at) {
   return std::endian::native == std::endian::little ? word : std::byteswap(word);
 }
 
-inline void store_big_32(char* at, std::uint32_t word) {
+inline void store_big_64(char* at, std::uint64_t word) {
   if constexpr (std::endian::native != std::endian::big) word = std::byteswap(word);
   std::memcpy(at, &word, sizeof word);
 }
 
 inline void store_little_64(char* at, std::uint64_t word) {
-  if constexpr (std::endian::native != std::endian::little) word = std::byteswap(word);
-  std::memcpy(at, &word, sizeof word);
-}
-
-inline void store_little_32(char* at, std::uint32_t word) {
   if constexpr (std::endian::native != std::endian::little) word = std::byteswap(word);
   std::memcpy(at, &word, sizeof word);
 }

@@ -8,7 +8,6 @@
 #include "dao/http/field_id.h"
 #include "dao/http/h2/byte_words.h"
 #include "dao/http/h2/hpack_static_table.h"
-#include "dao/http/h2/huffman.h"
 
 namespace dao::http::h2 {
 
@@ -69,6 +68,10 @@ consteval std::array<Indexing, kHpackStaticEntries + 1> make_indexing() {
 // By the first index of a name in the static table; 0: names that are not in there.
 constexpr std::array<Indexing, kHpackStaticEntries + 1> kIndexing = make_indexing();
 
+constexpr bool is_upper(char c) {
+  return c >= 'A' && c <= 'Z';
+}
+
 // Eight characters at once, letters made lower-case.
 constexpr std::uint64_t lower_eight(std::uint64_t word) {
   constexpr std::uint64_t kOnes = 0x0101010101010101U;
@@ -79,7 +82,7 @@ constexpr std::uint64_t lower_eight(std::uint64_t word) {
   return word | upper >> 2U;
 }
 
-// Of a name in lower case: its first and last characters, which are the same ones when it is short.
+// Of a name in lower case: its first and last characters, together in the first word when it is short.
 struct NameEnds {
   std::uint64_t first;
   std::uint64_t last;
@@ -89,6 +92,12 @@ constexpr std::uint64_t hash_name(NameEnds ends, std::size_t size) {
   // With this multiplier the upper eight bits are others for each name of the static table.
   constexpr std::uint64_t kMultiplier = 0x513dd1a6e9d40f2bU;
   return ((ends.first ^ std::rotl(ends.last, 29)) + size) * kMultiplier;
+}
+
+void lower_case(std::string_view name, char* at) {
+  std::size_t i = 0;
+  for (; i + 8 <= name.size(); i += 8) store_little_64(at + i, lower_eight(load_little_64(name.data() + i)));
+  for (; i < name.size(); ++i) at[i] = to_lower(name[i]);
 }
 
 consteval NameEnds static_name_ends(std::string_view name) {
@@ -119,9 +128,33 @@ consteval std::array<std::uint8_t, 256> make_static_slots() {
 
 constexpr std::array<std::uint8_t, 256> kStaticSlots = make_static_slots();
 
+// What is compared of the name and looked at of the values of each index in the static table.
+struct StaticName {
+  NameEnds ends{};
+  std::uint64_t hash = 0;
+  std::uint8_t size = 0;
+  std::uint8_t last = 0;   // of the entries with this name
+  bool only_empty = true;  // it is the only one, and has no value
+};
+
+constexpr std::array<StaticName, kHpackStaticTable.size()> kStaticNames = [] {
+  std::array<StaticName, kHpackStaticTable.size()> names{};
+  for (std::uint8_t index = 1; index < names.size(); ++index) {
+    const auto& [name, value] = kHpackStaticTable[index];
+    names[index].ends = static_name_ends(name);
+    names[index].hash = hash_name(names[index].ends, name.size());
+    names[index].size = static_cast<std::uint8_t>(name.size());
+    StaticName& first = names[kHpackFirstOfName[index]];
+    first.last = index;
+    first.only_empty = first.only_empty && value.empty();
+  }
+  return names;
+}();
+
 // The index of the entry with that value among those of one name, or 0.
 std::uint32_t static_exact(std::uint8_t first, std::string_view value) {
-  for (std::uint32_t index = first; index < kHpackStaticTable.size() && kHpackFirstOfName[index] == first; ++index) {
+  if (kStaticNames[first].only_empty) return value.empty() ? first : 0;
+  for (std::uint32_t index = first; index <= kStaticNames[first].last; ++index) {
     const std::string_view known = kHpackStaticTable[index].value;
     if (known.size() == value.size() && same_bytes(known.data(), value.data(), value.size())) return index;
   }
@@ -154,75 +187,17 @@ char* write_literal(Literal literal, std::uint32_t name_index, std::string_view 
   return write_string(value, at);
 }
 
-// A field with a name that has upper case and is too long for HpackEncoder::Name: as it is, and in no table.
-char* write_long_name(std::string_view name, std::string_view value, char* at, bool never_indexed) {
-  *at++ = static_cast<char>(never_indexed ? Literal::never_indexed : Literal::without_indexing);
-  at = write_hpack_integer(at, 0, 7, static_cast<std::uint32_t>(name.size()));
-  return write_string(value, std::ranges::transform(name, at, to_lower).out);
-}
-
 }  // namespace
 
 // A field's name in lower case.
 struct HpackEncoder::Name {
-  static constexpr std::size_t kLoweredMost = 64;
-
   std::string_view text;
   std::uint64_t hash;
-  std::uint8_t static_name = 0;
-  std::array<char, kLoweredMost> lowered;  // not set: what `text` views if it came in upper case
+  std::uint8_t static_name;  // the index of its first entry in the static table, or 0
 
   [[nodiscard]] std::size_t bucket() const { return hash >> 58U; }
   [[nodiscard]] std::uint16_t check() const { return static_cast<std::uint16_t>(hash >> 32U); }
-
-  // False when it has upper case and is too long for `lowered`.
-  bool set(std::string_view name);
 };
-
-bool HpackEncoder::Name::set(std::string_view name) {
-  const std::size_t size = name.size();
-  const char* const at = name.data();
-  text = name;
-  NameEnds ends{};
-  if (size >= 8) {
-    const NameEnds given{load_little_64(at), load_little_64(at + size - 8)};
-    ends = {lower_eight(given.first), lower_eight(given.last)};
-    std::uint64_t upper = (ends.first ^ given.first) | (ends.last ^ given.last);
-    for (std::size_t i = 8; i + 8 < size; i += 8) {
-      const std::uint64_t word = load_little_64(at + i);
-      upper |= word ^ lower_eight(word);
-    }
-    if (upper != 0) {
-      if (size > kLoweredMost) return false;
-      for (std::size_t i = 0; i + 8 < size; i += 8) store_little_64(&lowered[i], lower_eight(load_little_64(at + i)));
-      store_little_64(&lowered[size - 8], ends.last);
-      text = {lowered.data(), size};
-    }
-  } else if (size >= 4) {
-    const std::uint64_t given = load_little_32(at) | std::uint64_t{load_little_32(at + size - 4)} << 32U;
-    ends.first = lower_eight(given);
-    if (ends.first != given) {
-      store_little_32(&lowered[0], static_cast<std::uint32_t>(ends.first));
-      store_little_32(&lowered[size - 4], static_cast<std::uint32_t>(ends.first >> 32U));
-      text = {lowered.data(), size};
-    }
-  } else if (size > 0) {
-    const auto byte = [at](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(at[i])}; };
-    const std::uint64_t given = byte(0) | byte(size / 2) << 8U | byte(size - 1) << 16U;
-    ends.first = lower_eight(given);
-    if (ends.first != given) {
-      lowered[0] = static_cast<char>(ends.first);
-      lowered[size / 2] = static_cast<char>(ends.first >> 8U);
-      lowered[size - 1] = static_cast<char>(ends.first >> 16U);
-      text = {lowered.data(), size};
-    }
-  }
-  hash = hash_name(ends, size);
-  const std::uint8_t index = kStaticSlots[hash >> 56U];
-  const std::string_view known = kHpackStaticTable[index].name;
-  static_name = known.size() == size && same_bytes(known.data(), text.data(), size) ? index : 0;
-  return true;
-}
 
 void HpackEncoder::set_table_max(std::uint32_t bytes) {
   last_limit_ = std::min(bytes, kTableMost);
@@ -242,24 +217,72 @@ char* HpackEncoder::begin_block(char* at) {
 }
 
 char* HpackEncoder::add(std::string_view name, std::string_view value, char* at, bool never_indexed) {
-  Name lower;
-  if (!lower.set(name)) return write_long_name(name, value, at, never_indexed);
-  if (lower.static_name != 0 && !never_indexed) {
-    if (const std::uint32_t index = static_exact(lower.static_name, value)) {
-      return write_hpack_integer(at, kIndexed, 7, index);
+  // Upper-case letters are among the characters that have this bit clear; few of the others are in names.
+  constexpr std::uint64_t kBit = 0x2020202020202020U;
+  const std::size_t size = name.size();
+  NameEnds ends{};
+  std::uint64_t all = kBit;
+  if (size >= 8) {
+    ends = {load_little_64(name.data()), load_little_64(name.data() + size - 8)};
+    all = ends.first & ends.last;
+    for (std::size_t i = 8; i + 8 < size; i += 8) all &= load_little_64(name.data() + i);
+  } else if (size >= 4) {
+    ends.first = load_little_32(name.data()) | std::uint64_t{load_little_32(name.data() + size - 4)} << 32U;
+    all = ends.first;
+  } else if (size > 0) {
+    const auto byte = [&](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(name[i])}; };
+    ends.first = byte(0) | byte(size / 2) << 8U | byte(size - 1) << 16U;
+    all = ends.first | ~std::uint64_t{0xffffff};
+  }
+  if ((all & kBit) != kBit && std::ranges::any_of(name, is_upper)) return add_upper(name, value, at, never_indexed);
+  const std::uint64_t hash = hash_name(ends, size);
+  const std::uint8_t index = kStaticSlots[hash >> 56U];
+  const StaticName& known = kStaticNames[index];
+  const bool is_known =
+      known.size == size && known.ends.first == ends.first && known.ends.last == ends.last &&
+      (size <= 16 || same_bytes(kHpackStaticTable[index].name.data() + 8, name.data() + 8, size - 16));
+  const std::uint8_t static_name = is_known ? index : 0;
+  return add({.text = name, .hash = hash, .static_name = static_name}, value, at, never_indexed);
+}
+
+char* HpackEncoder::add(std::uint8_t static_name, std::string_view value, char* at, bool never_indexed) {
+  const Name name{
+      .text = kHpackStaticTable[static_name].name, .hash = kStaticNames[static_name].hash, .static_name = static_name};
+  return add(name, value, at, never_indexed);
+}
+
+char* HpackEncoder::add_upper(std::string_view name, std::string_view value, char* at, bool never_indexed) {
+  std::array<char, 64> lower;
+  if (name.size() <= lower.size()) {
+    lower_case(name, lower.data());
+    return add(std::string_view{lower.data(), name.size()}, value, at, never_indexed);
+  }
+  // Nobody's usual name: as it is, and in no table.
+  *at++ = static_cast<char>(never_indexed ? Literal::never_indexed : Literal::without_indexing);
+  at = write_hpack_integer(at, 0, 7, static_cast<std::uint32_t>(name.size()));
+  lower_case(name, at);
+  return write_string(value, at + name.size());
+}
+
+[[gnu::always_inline]] inline char* HpackEncoder::add(const Name& name, std::string_view value, char* at,
+                                                      bool never_indexed) {
+  if (name.static_name != 0 && !never_indexed) {
+    if (const std::uint32_t index = static_exact(name.static_name, value)) {
+      *at = static_cast<char>(kIndexed | index);
+      return at + 1;
     }
   }
   const Literal literal =
-      never_indexed ? Literal::never_indexed : literal_for(kIndexing[lower.static_name], value.size());
-  if (literal != Literal::with_indexing) return write_literal(literal, lower.static_name, lower.text, value, at);
-  const Found found = find(lower, value);
+      never_indexed ? Literal::never_indexed : literal_for(kIndexing[name.static_name], value.size());
+  if (literal != Literal::with_indexing) return write_literal(literal, name.static_name, name.text, value, at);
+  const Found found = find(name, value);
   if (found.exact != 0) {
-    misses_[lower.bucket()] = 0;
+    misses_[name.bucket()] = 0;
     return write_hpack_integer(at, kIndexed, 7, found.exact);
   }
-  if (!wants_index(lower, value)) return write_literal(Literal::without_indexing, found.name, lower.text, value, at);
-  at = write_literal(Literal::with_indexing, found.name, lower.text, value, at);
-  insert(lower, value);
+  if (!wants_index(name, value)) return write_literal(Literal::without_indexing, found.name, name.text, value, at);
+  at = write_literal(Literal::with_indexing, found.name, name.text, value, at);
+  insert(name, value);
   return at;
 }
 

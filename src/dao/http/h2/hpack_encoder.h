@@ -9,6 +9,7 @@
 
 #include "dao/http/h2/hpack_integer.h"
 #include "dao/http/h2/hpack_table.h"
+#include "dao/http/h2/huffman.h"
 
 namespace dao::http::h2 {
 
@@ -25,11 +26,14 @@ class HpackEncoder {
 
   // The room that add() needs.
   static constexpr std::size_t most_bytes(std::string_view name, std::string_view value) {
-    return 1 + 2 * kHpackIntegerMost + name.size() + value.size();
+    return 1 + 2 * kHpackIntegerMost + name.size() + value.size() + kHuffmanBeyond;
   }
   // Writes a field and returns the end of it. The name may be in upper case and is written in lower case.
   // `never_indexed`: the peer that it came from wanted it so (HpackField).
   char* add(std::string_view name, std::string_view value, char* at, bool never_indexed = false);
+  // The same for a name of which the index of the first entry in the static table is known (hpack_static_name):
+  // cheaper.
+  char* add(std::uint8_t static_name, std::string_view value, char* at, bool never_indexed = false);
 
   // What it holds from the heap.
   [[nodiscard]] std::size_t memory() const { return table_.memory(); }
@@ -48,6 +52,8 @@ class HpackEncoder {
     std::uint32_t name = 0;   // index of an entry with that name, or 0
   };
   struct Name;
+  char* add(const Name& name, std::string_view value, char* at, bool never_indexed);
+  char* add_upper(std::string_view name, std::string_view value, char* at, bool never_indexed);
   Found find(const Name& name, std::string_view value) const;
   bool wants_index(const Name& name, std::string_view value);
   void insert(const Name& name, std::string_view value);

@@ -49,15 +49,13 @@ consteval std::array<Code, kSymbols> make_codes() {
 
 constexpr std::array<Code, kSymbols> kCodes = make_codes();
 
-// Decoding looks at so many bits at once. Most text has two symbols in them; the table's 16 KiB are hardly ever touched
-// as a whole.
+// Decoding looks at so many bits at once. Most text has two symbols in them, and touches little of the table's 16 KiB.
 constexpr unsigned kWindow = 12;
 
 struct Window {
   std::array<char, 2> symbols{};
-  std::uint8_t first_bits = 0;  // of the first symbol's code; 0: that is longer than the window
-  std::uint8_t bits : 4 = 0;    // of all
-  std::uint8_t count : 4 = 0;
+  std::uint8_t bits = 0;   // of their codes together
+  std::uint8_t count = 0;  // 0: the first code is longer than the window
 };
 
 consteval std::array<Window, std::size_t{1} << kWindow> make_windows() {
@@ -67,21 +65,18 @@ consteval std::array<Window, std::size_t{1} << kWindow> make_windows() {
     if (code.length > kWindow) continue;
     const unsigned spare = kWindow - code.length;
     for (std::size_t rest = 0; rest < std::size_t{1} << spare; ++rest) {
-      Window& window = windows[(std::size_t{code.bits} << spare) + rest];
-      window.symbols[0] = static_cast<char>(symbol);
-      window.first_bits = static_cast<std::uint8_t>(code.length);
+      windows[(std::size_t{code.bits} << spare) + rest] = {
+          .symbols = {static_cast<char>(symbol)}, .bits = static_cast<std::uint8_t>(code.length), .count = 1};
     }
   }
+  const std::array<Window, std::size_t{1} << kWindow> singles = windows;
   for (std::size_t bits = 0; bits < windows.size(); ++bits) {
     Window& window = windows[bits];
-    if (window.first_bits == 0) continue;
-    window.count = 1;
-    window.bits = window.first_bits & 15U;
-    const Window& second = windows[bits << window.first_bits & (windows.size() - 1)];
-    if (second.first_bits == 0 || window.first_bits + second.first_bits > kWindow) continue;
+    const Window& second = singles[bits << window.bits & (windows.size() - 1)];
+    if (window.count == 0 || second.count == 0 || window.bits + second.bits > kWindow) continue;
     window.symbols[1] = second.symbols[0];
+    window.bits = static_cast<std::uint8_t>(window.bits + second.bits);
     window.count = 2;
-    window.bits = (window.first_bits + second.first_bits) & 15U;
   }
   return windows;
 }
@@ -136,6 +131,11 @@ struct Symbol {
   std::uint8_t length;
 };
 
+Symbol one_symbol(char symbol) {
+  const auto number = static_cast<unsigned char>(symbol);
+  return {number, kLengths[number]};
+}
+
 // `bits`: what is next, in the upper bits.
 Symbol long_symbol(std::uint64_t bits) {
   const auto upper = static_cast<std::uint32_t>(bits >> 32U);
@@ -145,41 +145,54 @@ Symbol long_symbol(std::uint64_t bits) {
   return {kLong.symbols[group->first_symbol + nth], group->length};
 }
 
-// The last `left` bytes of `coded`, at most seven, in the upper bits of a word.
-std::uint64_t load_rest(std::string_view coded, std::size_t left) {
+// The last `left` bytes before `end`, at most seven, in the upper bits of a word. `size`: so many could be read.
+std::uint64_t load_rest(const char* end, std::size_t left, std::size_t size) {
   if (left == 0) return 0;
-  const std::size_t size = coded.size();
-  if (size >= 8) return load_big_64(coded.data() + size - 8) << (64 - 8 * left);
-  std::uint64_t word = 0;
-  for (std::size_t i = size - left; i < size; ++i) word = word << 8U | static_cast<unsigned char>(coded[i]);
-  return word << (64 - 8 * left);
+  if (size >= 8) return load_big_64(end - 8) << (64 - 8 * left);
+  const char* const at = end - left;
+  const auto byte = [at](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(at[i])} << (56 - 8 * i); };
+  if (left < 4) return byte(0) | byte(left / 2) | byte(left - 1);
+  return std::uint64_t{load_big_32(at)} << 32U | std::uint64_t{load_big_32(end - 4)} << (64 - 8 * left);
 }
 
-template <bool kShorter>
-char* encode(std::string_view text, char* at) {
-  const char* const end = at + text.size();
-  std::uint64_t bits = 0;
+// Writes up to kHuffmanBeyond bytes too many. Null when it passes `limit`, if there is one.
+char* encode(std::string_view text, char* at, const char* limit) {
+  const char* in = text.data();
+  const char* const end = in + text.size();
+  std::uint64_t bits = 0;  // the lower `have` of them are not written yet
   unsigned have = 0;
-  for (const char c : text) {
+  const auto put = [&](char c) {
     const Code code = kCodes[static_cast<unsigned char>(c)];
     bits = bits << code.length | code.bits;
     have += code.length;
-    if (have >= 32) {
-      if constexpr (kShorter) {
-        if (end - at < 4) return nullptr;
+  };
+  const auto write = [&] {  // what makes whole bytes is done; the rest is written once more
+    store_big_64(at, bits << (64 - have));
+    at += have / 8;
+    have %= 8;
+  };
+  while (end - in >= 4) {
+    const std::uint64_t bits_before = bits;
+    const unsigned have_before = have;
+    for (unsigned i = 0; i < 4; ++i) put(in[i]);
+    if (have <= 64) [[likely]] {
+      write();
+    } else {
+      bits = bits_before;
+      have = have_before;
+      for (unsigned i = 0; i < 4; ++i) {
+        put(in[i]);
+        write();
       }
-      have -= 32;
-      store_big_32(at, static_cast<std::uint32_t>(bits >> have));
-      at += 4;
     }
+    in += 4;
+    if (limit != nullptr && at >= limit) return nullptr;
   }
-  const unsigned bytes = (have + 7) / 8;
-  if constexpr (kShorter) {
-    if (end - at <= static_cast<std::ptrdiff_t>(bytes)) return nullptr;
+  for (; in != end; ++in) {
+    put(*in);
+    write();
   }
-  // The padding is ones.
-  const std::uint64_t last = (bits << (32U - have)) | (std::uint64_t{0xffffffffU} >> have);
-  for (unsigned i = 0; i < bytes; ++i) *at++ = static_cast<char>(last >> (24U - 8 * i));
+  if (have > 0) *at++ = static_cast<char>(bits << (8 - have) | 0xffU >> have);  // the padding is ones
   return at;
 }
 
@@ -192,68 +205,66 @@ std::size_t huffman_size(std::string_view text) {
 }
 
 char* huffman_encode(std::string_view text, char* at) {
-  return encode<false>(text, at);
+  return encode(text, at, nullptr);
 }
 
 char* huffman_encode_shorter(std::string_view text, char* at) {
-  return encode<true>(text, at);
+  const char* const limit = at + text.size();
+  char* const end = encode(text, at, limit);
+  return end != nullptr && end < limit ? end : nullptr;
 }
 
 char* huffman_decode(std::string_view coded, char* at) {
   const char* in = coded.data();
   const char* const end = in + coded.size();
-  // What is next, in the upper bits, and how much of it is known to be valid. There may be more valid bits behind; they
-  // are put there again, the same.
-  std::uint64_t bits = 0;
+  std::uint64_t bits = 0;  // what is next, in the upper `have`; below may be more of it, which is put there again
   unsigned have = 0;
-  while (end - in >= 8) {
-    bits |= load_big_64(in) >> have;
-    in += (63 - have) / 8;
-    have |= 56U;
-    for (unsigned turn = 0; turn < 4; ++turn) {  // four windows are at most 48 bits
-      const Window window = kWindows[bits >> (64 - kWindow)];
-      if (window.count == 0) [[unlikely]] {
-        if (have < kLongestCode) break;
-        const Symbol found = long_symbol(bits);
-        if (found.symbol == kEos) return nullptr;
-        *at++ = static_cast<char>(found.symbol);
-        bits <<= found.length;
-        have -= found.length;
-        break;
-      }
-      std::memcpy(at, window.symbols.data(), 2);
-      at += window.count;
-      bits <<= window.bits;
-      have -= window.bits;
-    }
-  }
   for (;;) {
     const auto left = static_cast<std::size_t>(end - in);
-    bits |= load_rest(coded, left) >> have;
-    const std::size_t take = std::min<std::size_t>(left, (64 - have) / 8);
-    in += take;
-    have += static_cast<unsigned>(8 * take);
-    // Ones where there is nothing more: padding cannot be told from a code that is not complete.
-    const std::uint64_t filled = in == end && have < 64 ? bits | ~std::uint64_t{0} >> have : bits;
-    const Window window = kWindows[filled >> (64 - kWindow)];
-    if (window.count == 0) {
-      const Symbol found = long_symbol(filled);
-      if (found.length > have) break;
-      if (found.symbol == kEos) return nullptr;
-      *at++ = static_cast<char>(found.symbol);
-      bits = filled << found.length;
-      have -= found.length;
-    } else if (window.bits <= have) {
+    if (left >= 8) {
+      bits |= load_big_64(in) >> have;
+      in += (63 - have) / 8;
+      have |= 56U;
+    } else {
+      bits |= load_rest(end, left, coded.size()) >> have;
+      const std::size_t take = std::min<std::size_t>(left, (63 - have) / 8);
+      in += take;
+      have += static_cast<unsigned>(8 * take);
+      if (have < 4 * kWindow) break;
+    }
+    Window window{};
+    for (unsigned turn = 0; turn < 4; ++turn) {
+      window = kWindows[bits >> (64 - kWindow)];
       std::memcpy(at, window.symbols.data(), 2);
       at += window.count;
       bits <<= window.bits;
       have -= window.bits;
-    } else {
-      if (window.first_bits > have) break;
-      *at++ = window.symbols[0];
-      bits <<= window.first_bits;
-      have -= window.first_bits;
     }
+    if (window.count == 0 && have >= kLongestCode) [[unlikely]] {  // so were the windows after the first such
+      const Symbol found = long_symbol(bits);
+      if (found.symbol == kEos) return nullptr;
+      *at++ = static_cast<char>(found.symbol);
+      bits <<= found.length;
+      have -= found.length;
+    }
+  }
+  // Ones behind the end: padding cannot be told from a code that is not complete.
+  bits |= ~std::uint64_t{0} >> have;
+  for (;;) {
+    const Window window = kWindows[bits >> (64 - kWindow)];
+    if (window.count > 0 && window.bits <= have) {
+      std::memcpy(at, window.symbols.data(), 2);
+      at += window.count;
+      bits <<= window.bits;
+      have -= window.bits;
+      continue;
+    }
+    const Symbol found = window.count > 0 ? one_symbol(window.symbols[0]) : long_symbol(bits);
+    if (found.length > have) break;
+    if (found.symbol == kEos) return nullptr;
+    *at++ = static_cast<char>(found.symbol);
+    bits <<= found.length;
+    have -= found.length;
   }
   const bool ones = have == 0 || (~bits >> (64 - have)) == 0;
   return have < 8 && ones ? at : nullptr;

@@ -9,10 +9,15 @@ namespace dao::http::h2 {
 // The bytes of `text` when encoded.
 std::size_t huffman_size(std::string_view text);
 
-// Writes `text` encoded, huffman_size(text) bytes, and returns the end of it.
+// So many bytes behind what they return, the functions below write at most, since they write words.
+inline constexpr std::size_t kHuffmanBeyond = 24;
+
+// Writes `text` encoded, huffman_size(text) bytes, and returns the end of it. The caller has room for kHuffmanBeyond
+// bytes more.
 char* huffman_encode(std::string_view text, char* at);
 
-// The same when the result is shorter than `text`; null otherwise. Writes no more than text.size() bytes either way.
+// The same when the result is shorter than `text`; null otherwise. The caller has room for kHuffmanBeyond bytes more
+// than `text` has.
 char* huffman_encode_shorter(std::string_view text, char* at);
 
 // The room that huffman_decode needs: no code has less than five bits, and it may write a byte too many.
