@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <utility>
 
 #include "dao/http/field_id.h"
 #include "dao/http/h2/byte_words.h"
@@ -15,58 +14,39 @@ namespace {
 
 constexpr std::uint8_t kIndexed = 0x80;  // section 6.1
 
-// What becomes of a field that is in neither table.
-enum class Indexing : std::uint8_t {
-  yes,               // enters the dynamic table, unless values of that name have not come again so far
-  no,                // does not
-  never,             // nor in the table of anybody who passes it on (section 7.1.3)
-  yes_unless_short,  // never when the value is short
-  no_or_never_when_short,
-};
+// The representation of a literal: the bits before the index of its name (section 6.2).
+enum class Literal : std::uint8_t { with_indexing = 0x40, without_indexing = 0x00, never_indexed = 0x10 };
 
 // Short values can be guessed one after the other; for longer ones there are too many guesses.
 constexpr std::size_t kShortSecret = 20;
 
-// The representation of a literal: the bits before the index of its name (section 6.2).
-enum class Literal : std::uint8_t { with_indexing = 0x40, without_indexing = 0x00, never_indexed = 0x10 };
+// How a field that is in neither table is written.
+struct Rule {
+  Literal when_short = Literal::with_indexing;  // below kShortSecret
+  Literal otherwise = Literal::with_indexing;   // unless values of that name have not come again so far (kPatience)
+};
 
-Literal literal_for(Indexing rule, std::size_t value_size) {
-  switch (rule) {
-    case Indexing::yes:
-      return Literal::with_indexing;
-    case Indexing::no:
-      return Literal::without_indexing;
-    case Indexing::never:
-      return Literal::never_indexed;
-    case Indexing::yes_unless_short:
-      return value_size < kShortSecret ? Literal::never_indexed : Literal::with_indexing;
-    case Indexing::no_or_never_when_short:
-      return value_size < kShortSecret ? Literal::never_indexed : Literal::without_indexing;
-  }
-  std::unreachable();
-}
-
-consteval std::array<Indexing, kHpackStaticEntries + 1> make_indexing() {
-  std::array<Indexing, kHpackStaticEntries + 1> rules{};
+consteval std::array<Rule, kHpackStaticEntries + 1> make_rules() {
+  std::array<Rule, kHpackStaticEntries + 1> rules{};
   // They differ from resource to resource: few come again before the table has forgotten them, and until then they
-  // drive out what does come again. Others whose values are new each time, such as numbers of requests, are found out
-  // (kPatience); `date` too where there are less than a few answers in a second.
+  // drive out what does come again. Others whose values are new each time, such as numbers of requests, are found out;
+  // so is `date` where there are less than a few answers in a second.
   for (const std::string_view name :
        {":path", "age", "content-length", "content-location", "content-range", "etag", "if-match", "if-modified-since",
         "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location", "range"}) {
-    rules[hpack_static_name(name)] = Indexing::no;
+    rules[hpack_static_name(name)] = {Literal::without_indexing, Literal::without_indexing};
   }
   // Who can have requests sent on the same connection and sees their sizes learns whether a guess is in the table. What
-  // proves who a user is must not be found out so.
-  rules[hpack_static_name("authorization")] = Indexing::never;
-  rules[hpack_static_name("proxy-authorization")] = Indexing::never;
-  rules[hpack_static_name("cookie")] = Indexing::yes_unless_short;
-  rules[hpack_static_name("set-cookie")] = Indexing::no_or_never_when_short;  // a new one each time
+  // proves who a user is must not be found out so, nor by way of the table of anybody behind us (section 7.1.3).
+  rules[hpack_static_name("authorization")] = {Literal::never_indexed, Literal::never_indexed};
+  rules[hpack_static_name("proxy-authorization")] = {Literal::never_indexed, Literal::never_indexed};
+  rules[hpack_static_name("cookie")] = {Literal::never_indexed, Literal::with_indexing};
+  rules[hpack_static_name("set-cookie")] = {Literal::never_indexed, Literal::without_indexing};  // a new one each time
   return rules;
 }
 
 // By the first index of a name in the static table; 0: names that are not in there.
-constexpr std::array<Indexing, kHpackStaticEntries + 1> kIndexing = make_indexing();
+constexpr std::array<Rule, kHpackStaticEntries + 1> kRules = make_rules();
 
 constexpr bool is_upper(char c) {
   return c >= 'A' && c <= 'Z';
@@ -179,8 +159,8 @@ char* write_string(std::string_view text, char* at) {
 }
 
 // Section 6.2.
-char* write_literal(Literal literal, std::uint32_t name_index, std::string_view name, std::string_view value,
-                    char* at) {
+[[gnu::noinline]] char* write_literal(Literal literal, std::uint32_t name_index, std::string_view name,
+                                      std::string_view value, char* at) {
   const unsigned prefix = literal == Literal::with_indexing ? 6 : 4;
   at = write_hpack_integer(at, static_cast<std::uint8_t>(literal), prefix, name_index);
   if (name_index == 0) at = write_string(name, at);
@@ -195,7 +175,8 @@ struct HpackEncoder::Name {
   std::uint64_t hash;
   std::uint8_t static_name;  // the index of its first entry in the static table, or 0
 
-  [[nodiscard]] std::size_t bucket() const { return hash >> 58U; }
+  // Those of the static table have one each.
+  [[nodiscard]] std::size_t bucket() const { return static_name != 0 ? static_name : hash >> 58U; }
   [[nodiscard]] std::uint16_t check() const { return static_cast<std::uint16_t>(hash >> 32U); }
 };
 
@@ -251,7 +232,8 @@ char* HpackEncoder::add(std::uint8_t static_name, std::string_view value, char* 
   return add(name, value, at, never_indexed);
 }
 
-char* HpackEncoder::add_upper(std::string_view name, std::string_view value, char* at, bool never_indexed) {
+[[gnu::noinline]] char* HpackEncoder::add_upper(std::string_view name, std::string_view value, char* at,
+                                                bool never_indexed) {
   std::array<char, 64> lower;
   if (name.size() <= lower.size()) {
     lower_case(name, lower.data());
@@ -264,17 +246,31 @@ char* HpackEncoder::add_upper(std::string_view name, std::string_view value, cha
   return write_string(value, at + name.size());
 }
 
+// Kept small, with what is seldom in functions of their own: most fields end here.
 [[gnu::always_inline]] inline char* HpackEncoder::add(const Name& name, std::string_view value, char* at,
                                                       bool never_indexed) {
-  if (name.static_name != 0 && !never_indexed) {
+  if (never_indexed) return write_literal(Literal::never_indexed, name.static_name, name.text, value, at);
+  if (name.static_name != 0) {
     if (const std::uint32_t index = static_exact(name.static_name, value)) {
       *at = static_cast<char>(kIndexed | index);
       return at + 1;
     }
+    const Rule& rule = kRules[name.static_name];
+    const Literal literal = value.size() < kShortSecret ? rule.when_short : rule.otherwise;
+    if (literal != Literal::with_indexing) return write_literal(literal, name.static_name, name.text, value, at);
   }
-  const Literal literal =
-      never_indexed ? Literal::never_indexed : literal_for(kIndexing[name.static_name], value.size());
-  if (literal != Literal::with_indexing) return write_literal(literal, name.static_name, name.text, value, at);
+  const std::uint32_t age = age_of(newest_[name.bucket()]);
+  if (age < table_.count()) {
+    const HpackTable::Entry& entry = table_.entry(age);
+    if (has_name(entry, name) && has_value(entry, value)) {
+      misses_[name.bucket()] = 0;
+      return write_hpack_integer(at, kIndexed, 7, static_cast<std::uint32_t>(kHpackStaticEntries + 1 + age));
+    }
+  }
+  return add_not_newest(name, value, at);
+}
+
+[[gnu::noinline]] char* HpackEncoder::add_not_newest(const Name& name, std::string_view value, char* at) {
   const Found found = find(name, value);
   if (found.exact != 0) {
     misses_[name.bucket()] = 0;
@@ -286,31 +282,42 @@ char* HpackEncoder::add_upper(std::string_view name, std::string_view value, cha
   return at;
 }
 
+inline std::uint32_t HpackEncoder::age_of(std::uint16_t number) const {
+  return static_cast<std::uint16_t>(inserted_ - number);
+}
+
+inline bool HpackEncoder::has_name(const HpackTable::Entry& entry, const Name& name) const {
+  const auto note = std::bit_cast<Note>(entry.note);
+  if (name.static_name != 0) return note.static_name == name.static_name;
+  return note.name_hash == name.check() && entry.name_size == name.text.size() &&
+         same_bytes(table_.text(entry), name.text.data(), name.text.size());
+}
+
+inline bool HpackEncoder::has_value(const HpackTable::Entry& entry, std::string_view value) const {
+  return entry.value_size == value.size() &&
+         same_bytes(table_.text(entry) + entry.name_size, value.data(), value.size());
+}
+
 HpackEncoder::Found HpackEncoder::find(const Name& name, std::string_view value) const {
   constexpr unsigned kStepsMost = 8;  // whoever chooses names chooses how many are in one bucket
   Found found{.exact = 0, .name = name.static_name};
   std::uint16_t number = newest_[name.bucket()];
   for (unsigned step = 0; step < kStepsMost; ++step) {
     // A number that has come round again finds another entry, which is then judged like any other.
-    const auto age = static_cast<std::uint16_t>(inserted_ - number);
+    const std::uint32_t age = age_of(number);
     if (age >= table_.count()) break;
     const HpackTable::Entry& entry = table_.entry(age);
-    const auto note = std::bit_cast<Note>(entry.note);
-    const char* const text = table_.text(entry);
-    const bool same_name = name.static_name != 0
-                               ? note.static_name == name.static_name
-                               : note.name_hash == name.check() && entry.name_size == name.text.size() &&
-                                     same_bytes(text, name.text.data(), name.text.size());
-    if (same_name) {
+    if (has_name(entry, name)) {
       const auto index = static_cast<std::uint32_t>(kHpackStaticEntries + 1 + age);
-      if (entry.value_size == value.size() && same_bytes(text + entry.name_size, value.data(), value.size())) {
+      if (has_value(entry, value)) {
         found.exact = index;
         break;
       }
       if (found.name == 0) found.name = index;
     }
-    if (note.back_to_other == 0) break;
-    number = static_cast<std::uint16_t>(number - note.back_to_other);
+    const std::uint8_t back = std::bit_cast<Note>(entry.note).back_to_other;
+    if (back == 0) break;
+    number = static_cast<std::uint16_t>(number - back);
   }
   return found;
 }

@@ -54,6 +54,10 @@ class HpackEncoder {
   struct Name;
   char* add(const Name& name, std::string_view value, char* at, bool never_indexed);
   char* add_upper(std::string_view name, std::string_view value, char* at, bool never_indexed);
+  char* add_not_newest(const Name& name, std::string_view value, char* at);
+  [[nodiscard]] std::uint32_t age_of(std::uint16_t number) const;
+  [[nodiscard]] bool has_name(const HpackTable::Entry& entry, const Name& name) const;
+  [[nodiscard]] bool has_value(const HpackTable::Entry& entry, std::string_view value) const;
   Found find(const Name& name, std::string_view value) const;
   bool wants_index(const Name& name, std::string_view value);
   void insert(const Name& name, std::string_view value);
