@@ -248,12 +248,65 @@ TEST_F(HpackEncoderTest, NothingIsHeldBeforeTheFirstEntry) {
   EXPECT_EQ(encoder.memory(), 0U);
 }
 
+TEST_F(HpackEncoderTest, NamesByTheirIndexAreLikeNamesInText) {
+  const auto add_index = [&](std::uint8_t index, std::string_view value) {
+    std::string bytes(HpackEncoder::most_bytes("", value), '\0');
+    bytes.resize(static_cast<std::size_t>(encoder.add(index, value, bytes.data()) - bytes.data()));
+    EXPECT_EQ(reference.decode(bytes), (TestFields{{std::string{kHpackStaticTable[index].name}, std::string{value}}}));
+    return kind_of(bytes);
+  };
+  for (std::size_t index = 1; index <= kHpackStaticEntries; ++index) {
+    if (kHpackFirstOfName[index] != index) continue;
+    const auto number = static_cast<std::uint8_t>(index);
+    const std::string_view name = kHpackStaticTable[index].name;
+    EXPECT_EQ(add_index(number, kHpackStaticTable[index].value), Kind::indexed) << name;
+    const Kind literal = add_index(number, "something that is new");
+    EXPECT_EQ(kind(name, "something that is new"), literal == Kind::with_indexing ? Kind::indexed : literal) << name;
+    EXPECT_EQ(add_index(number, "something that is new"), kind(name, "something that is new")) << name;
+  }
+}
+
 TEST_F(HpackEncoderTest, EmptyNamesAndValues) {
   EXPECT_EQ(kind("x-own", ""), Kind::with_indexing);
   EXPECT_EQ(kind("x-own", ""), Kind::indexed);
   EXPECT_EQ(kind("", ""), Kind::with_indexing);
   EXPECT_EQ(kind("", ""), Kind::indexed);
   EXPECT_EQ(kind("", "value"), Kind::with_indexing);
+}
+
+// Over thousands of blocks of one connection, whose peer changes its mind about its table.
+TEST(HpackEncoder, TheReferenceReadsWhatItWrites) {
+  std::mt19937 random(17);
+  HpackEncoder encoder;
+  HpackDecoder decoder(65536);
+  ReferenceDecoder reference;
+  for (int i = 0; i < 20'000; ++i) {
+    if (random() % 50 == 0) {
+      for (std::uint32_t changes = random() % 3; changes > 0; --changes) {
+        const std::uint32_t bytes = random() % 3 == 0 ? 4096 : random() % 6000;
+        encoder.set_table_max(bytes);
+        reference.set_table_max(bytes);
+      }
+    }
+    const TestFields fields = random_fields(random);
+    const std::string block = encode_block(encoder, fields);
+    ASSERT_EQ(reference.decode(block), fields) << i;
+    ASSERT_EQ(decode_block(decoder, block), fields) << i;
+  }
+}
+
+TEST(HpackEncoder, WritesNoMoreThanItSays) {
+  std::mt19937 random(19);
+  HpackEncoder encoder;
+  for (int i = 0; i < 5000; ++i) {
+    for (const auto& [name, value] : random_fields(random)) {
+      constexpr char kUntouched = '#';
+      const std::size_t most = HpackEncoder::most_bytes(name, value);
+      std::string bytes(most + 1, kUntouched);
+      encoder.add(name, value, bytes.data());
+      ASSERT_EQ(bytes.back(), kUntouched);
+    }
+  }
 }
 
 }  // namespace

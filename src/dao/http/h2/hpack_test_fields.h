@@ -3,8 +3,10 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -116,6 +118,53 @@ class ReferenceEncoder {
   }
   nghttp2_hd_deflater* deflater_ = nullptr;
 };
+
+// As heads are: mostly what came before, names of both tables and of none, text of all kinds.
+inline TestFields random_fields(std::mt19937& random) {
+  static constexpr std::array<std::string_view, 24> kNames = {":method",
+                                                              ":path",
+                                                              ":status",
+                                                              ":authority",
+                                                              "accept",
+                                                              "accept-encoding",
+                                                              "age",
+                                                              "authorization",
+                                                              "content-length",
+                                                              "content-type",
+                                                              "cookie",
+                                                              "date",
+                                                              "etag",
+                                                              "host",
+                                                              "location",
+                                                              "set-cookie",
+                                                              "te",
+                                                              "user-agent",
+                                                              "via",
+                                                              "x-a",
+                                                              "x-request-id",
+                                                              "x-forwarded-for",
+                                                              "x-a-name-of-some-length-in-lower-case",
+                                                              "www-authenticate"};
+  const auto text = [&random] {
+    const std::size_t size = random() % 20 == 0 ? random() % 5000 : random() % 50;
+    const bool any_byte = random() % 5 == 0;
+    std::string bytes(size, '\0');
+    for (char& c : bytes) c = static_cast<char>(any_byte ? random() : ' ' + random() % 95);
+    return bytes;
+  };
+  TestFields fields(random() % 20);
+  for (auto& [name, value] : fields) {
+    const std::uint32_t kind = random() % 20;
+    name = kNames[random() % kNames.size()];
+    if (kind == 0) {
+      name = "x-" + std::to_string(random() % 1000);
+    } else if (kind == 1) {
+      for (char& c : name = text()) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    }
+    value = random() % 3 == 0 ? text() : std::to_string(random() % 10);
+  }
+  return fields;
+}
 
 // "82 86 0a" as bytes.
 inline std::string from_hex(std::string_view hex) {
