@@ -45,7 +45,7 @@ bool HpackDecoder::indexed(HpackField& field) {
   return entry_at(index, field);
 }
 
-bool HpackDecoder::literal(HpackField& field) {
+[[gnu::noinline]] bool HpackDecoder::literal(HpackField& field) {  // next() stays small for the usual field
   const auto first = static_cast<unsigned char>(*at_);
   const bool adds = first >= 0x40;
   field.never_indexed = (first & 0xf0U) == 0x10;

@@ -248,9 +248,10 @@ char* huffman_decode(std::string_view coded, char* at) {
       have -= found.length;
     }
   }
-  // Ones behind the end: padding cannot be told from a code that is not complete.
+  // Ones behind the end, so that padding looks the same wherever it begins: no code is that and as short.
   bits |= ~std::uint64_t{0} >> have;
-  for (;;) {
+  constexpr unsigned kPaddingMost = 7;
+  while (have > kPaddingMost || bits >> (64 - kPaddingMost) != (1U << kPaddingMost) - 1) {
     const Window window = kWindows[bits >> (64 - kWindow)];
     if (window.count > 0 && window.bits <= have) {
       std::memcpy(at, window.symbols.data(), 2);
@@ -260,14 +261,12 @@ char* huffman_decode(std::string_view coded, char* at) {
       continue;
     }
     const Symbol found = window.count > 0 ? one_symbol(window.symbols[0]) : long_symbol(bits);
-    if (found.length > have) break;
-    if (found.symbol == kEos) return nullptr;
+    if (found.length > have || found.symbol == kEos) return nullptr;
     *at++ = static_cast<char>(found.symbol);
     bits <<= found.length;
     have -= found.length;
   }
-  const bool ones = have == 0 || (~bits >> (64 - have)) == 0;
-  return have < 8 && ones ? at : nullptr;
+  return at;
 }
 
 }  // namespace dao::http::h2
