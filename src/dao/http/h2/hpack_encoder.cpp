@@ -28,12 +28,12 @@ struct Rule {
 
 consteval std::array<Rule, kHpackStaticEntries + 1> make_rules() {
   std::array<Rule, kHpackStaticEntries + 1> rules{};
-  // They differ from resource to resource: few come again before the table has forgotten them, and until then they
-  // drive out what does come again. Others whose values are new each time, such as numbers of requests, are found out;
-  // so is `date` where there are less than a few answers in a second.
+  // Hardly any of these comes again on a connection, and each would drive out something that does. `:path`, `etag`,
+  // `last-modified` and `date` are not among them: calls of gRPC and of other interfaces have few paths, a page that is
+  // asked for again has the same tag, and a second many answers. Where it is not so, that is found out (kPatience).
   for (const std::string_view name :
-       {":path", "age", "content-length", "content-location", "content-range", "etag", "if-match", "if-modified-since",
-        "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location", "range"}) {
+       {"age", "content-length", "content-location", "content-range", "if-match", "if-modified-since", "if-none-match",
+        "if-range", "if-unmodified-since", "location", "range"}) {
     rules[hpack_static_name(name)] = {Literal::without_indexing, Literal::without_indexing};
   }
   // Who can have requests sent on the same connection and sees their sizes learns whether a guess is in the table. What
@@ -325,7 +325,8 @@ HpackEncoder::Found HpackEncoder::find(const Name& name, std::string_view value)
 bool HpackEncoder::wants_index(const Name& name, std::string_view value) {
   // One entry is not worth all others.
   if (name.text.size() + value.size() + HpackTable::kEntryOverhead > std::size_t{table_.limit()} / 4 * 3) return false;
-  // After so many new values in a row only one of 16 is tried, until one comes again.
+  // Names of which each value is new, such as those of numbers of requests: after so many new values in a row only one
+  // of 16 is tried, until one comes again.
   constexpr std::uint8_t kPatience = 8;
   constexpr std::uint8_t kTried = 16;
   const std::uint8_t misses = misses_[name.bucket()]++;
