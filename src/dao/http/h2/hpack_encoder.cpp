@@ -108,7 +108,7 @@ consteval std::array<std::uint8_t, 256> make_static_slots() {
 
 constexpr std::array<std::uint8_t, 256> kStaticSlots = make_static_slots();
 
-// What is compared of the name and looked at of the values of each index in the static table.
+// By the first index of a name in the static table: what is compared of it, and what its entries are.
 struct StaticName {
   NameEnds ends{};
   std::uint64_t hash = 0;
@@ -121,10 +121,10 @@ constexpr std::array<StaticName, kHpackStaticTable.size()> kStaticNames = [] {
   std::array<StaticName, kHpackStaticTable.size()> names{};
   for (std::uint8_t index = 1; index < names.size(); ++index) {
     const auto& [name, value] = kHpackStaticTable[index];
-    names[index].ends = static_name_ends(name);
-    names[index].hash = hash_name(names[index].ends, name.size());
-    names[index].size = static_cast<std::uint8_t>(name.size());
     StaticName& first = names[kHpackFirstOfName[index]];
+    first.ends = static_name_ends(name);
+    first.hash = hash_name(first.ends, name.size());
+    first.size = static_cast<std::uint8_t>(name.size());
     first.last = index;
     first.only_empty = first.only_empty && value.empty();
   }
@@ -226,9 +226,9 @@ char* HpackEncoder::add(std::string_view name, std::string_view value, char* at,
   return add({.text = name, .hash = hash, .static_name = static_name}, value, at, never_indexed);
 }
 
-char* HpackEncoder::add(std::uint8_t static_name, std::string_view value, char* at, bool never_indexed) {
-  const Name name{
-      .text = kHpackStaticTable[static_name].name, .hash = kStaticNames[static_name].hash, .static_name = static_name};
+char* HpackEncoder::add(std::uint8_t static_index, std::string_view value, char* at, bool never_indexed) {
+  const std::uint8_t first = kHpackFirstOfName[static_index];
+  const Name name{.text = kHpackStaticTable[first].name, .hash = kStaticNames[first].hash, .static_name = first};
   return add(name, value, at, never_indexed);
 }
 
