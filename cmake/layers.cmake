@@ -5,7 +5,7 @@
 # link, dao/NAME), which is a PUBLIC include directory of dao_NAME. So a target can include "dao/NAME/x.h" only when
 # it links dao_NAME, directly or through a layer below it.
 function(dao_layer name)
-  cmake_parse_arguments(arg "" "" "LAYERS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "" "" "LAYERS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   set(folder ${CMAKE_SOURCE_DIR}/src/dao/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   set(tests ${sources})
@@ -34,7 +34,7 @@ function(dao_layer name)
 
   if(DAO_TESTS AND tests)
     add_executable(dao_${name}_test ${tests})
-    target_link_libraries(dao_${name}_test PRIVATE dao_${name} GTest::gmock GTest::gtest_main)
+    target_link_libraries(dao_${name}_test PRIVATE dao_${name} ${arg_TEST_LIBRARIES} GTest::gmock GTest::gtest_main)
     set_target_properties(dao_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     if(DAO_FUZZ)
       target_compile_options(dao_${name}_test PRIVATE -fno-sanitize=fuzzer-no-link)

@@ -14,6 +14,7 @@ struct Known {
   FieldId id;
 };
 
+// In the order of FieldId.
 constexpr Known kKnown[] = {
     {"accept", FieldId::accept},
     {"connection", FieldId::connection},
@@ -51,6 +52,14 @@ constexpr std::size_t hash(std::string_view name) {
 struct Table {
   std::array<std::uint8_t, kTableSize> slot{};  // index into kKnown + 1
 };
+
+consteval bool in_order() {
+  for (std::size_t i = 0; i < std::size(kKnown); ++i) {
+    if (static_cast<std::size_t>(kKnown[i].id) != i + 1) return false;
+  }
+  return true;
+}
+static_assert(in_order());
 
 consteval Table make_table() {
   Table table;
@@ -98,6 +107,10 @@ FieldId identify_field(std::string_view name) {
   if (slot == 0) return FieldId::other;
   const Known& known = kKnown[slot - 1];
   return name.size() == known.name.size() && is_known(name, known.name) ? known.id : FieldId::other;
+}
+
+std::string_view name_of(FieldId id) {
+  return id == FieldId::other ? std::string_view{} : kKnown[static_cast<std::size_t>(id) - 1].name;
 }
 
 }  // namespace dao::http

@@ -35,6 +35,8 @@ enum class FieldId : std::uint8_t {
 
 // Case-insensitive. O(1).
 FieldId identify_field(std::string_view name);
+// In lower case; empty for `other`.
+std::string_view name_of(FieldId id);
 
 // Fields that belong to one connection (RFC 9110 section 7.6.1), whether or not Connection names them.
 constexpr bool is_hop_by_hop(FieldId id) {

@@ -23,6 +23,8 @@ struct Field {
   // Bytes of the whole line in the message, from name.data() to behind its CRLF, if it is spelled as we would spell it:
   // then it is passed on as it stands, together with its neighbours. Otherwise 0.
   std::uint32_t line_bytes = 0;
+  // It came by HTTP/2, and so that it must be in nobody's table (RFC 7541 section 6.2.3): it goes on in the same way.
+  bool never_indexed = false;
 
   // The line as it came no longer says what the field does.
   void replace_value(std::string_view replacement) {

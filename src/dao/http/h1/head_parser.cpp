@@ -71,29 +71,20 @@ Method identify_method(std::string_view text) {
 
 // host [":" port] without userinfo (RFC 9110 section 4.2.4, RFC 3986 section 3.2.2).
 bool valid_authority(std::string_view text) {
-  std::size_t colon = std::string_view::npos;  // the first one outside of brackets
-  const bool literal = !text.empty() && text.front() == '[';
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (!is(text[i], kHost)) return false;
-    if (literal) continue;
-    if (text[i] == '[' || text[i] == ']') return false;
-    if (text[i] == ':' && colon == std::string_view::npos) colon = i;
-  }
-  std::string_view port;
-  if (literal) {
+  const char* const end = text.data() + text.size();
+  const char* host_end = skip(text.data(), end, kRegName);
+  if (text.starts_with('[')) {
     const std::size_t close = text.find(']');
     if (close == std::string_view::npos || close < 3) return false;
     for (const char c : text.substr(1, close - 1)) {
       const char l = to_lower(c);
       if (!is_digit(c) && !(l >= 'a' && l <= 'f') && c != ':' && c != '.') return false;
     }
-    port = text.substr(close + 1);
-  } else if (colon != std::string_view::npos) {
-    if (colon == 0) return false;
-    port = text.substr(colon);
+    host_end = text.data() + close + 1;
   }
+  const std::string_view port{host_end, static_cast<std::size_t>(end - host_end)};
   if (port.empty()) return true;
-  if (port.front() != ':' || port.size() > 6) return false;
+  if (host_end == text.data() || port.front() != ':' || port.size() > 6) return false;
   unsigned number = 0;
   for (const char c : port.substr(1)) {
     if (!is_digit(c)) return false;

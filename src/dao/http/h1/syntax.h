@@ -16,7 +16,7 @@ enum CharClass : std::uint8_t {
   kToken = 1,       // RFC 9110 section 5.6.2
   kTarget = 2,      // VCHAR but '#': what a request-target may hold (RFC 9112 section 3.2; a fragment is never sent)
   kFieldValue = 4,  // HTAB, SP, VCHAR, obs-text (RFC 9110 section 5.5)
-  kHost = 8,        // reg-name, IP literal and port (RFC 3986 section 3.2)
+  kRegName = 8,     // a host's name or IPv4 address (RFC 3986 section 3.2.2)
   kQuoted = 16,     // in a chunk extension (RFC 9112 section 7.1.1): anything but CTL
 };
 
@@ -28,10 +28,10 @@ consteval std::array<std::uint8_t, 256> make_char_classes() {
   for (unsigned c = 0; c < 256; ++c) {
     if (c == '\t' || (c >= 0x20 && c != 0x7f)) table[c] |= kFieldValue | kQuoted;
     if (c > 0x20 && c < 0x7f && c != '#') table[c] |= kTarget;
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) table[c] |= kToken | kHost;
+    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) table[c] |= kToken | kRegName;
   }
   mark("!#$%&'*+-.^_`|~", kToken);
-  mark("-._~!$&'()*+,;=:[]%", kHost);
+  mark("-._~!$&'()*+,;=%", kRegName);
   return table;
 }
 inline constexpr std::array<std::uint8_t, 256> kCharClasses = make_char_classes();

@@ -14,7 +14,8 @@ namespace dao::http::h2 {
 
 class BodyQueue {
  public:
-  explicit BodyQueue(BufferPool& pool) : pool_(&pool) {}
+  // `block`: the size of all blocks but the first, which is of BufferPool::kTiny or kSmall.
+  explicit BodyQueue(BufferPool& pool, std::size_t block = BufferPool::kSmall) : pool_(&pool), block_(block) {}
   BodyQueue(const BodyQueue&) = delete;
   BodyQueue& operator=(const BodyQueue&) = delete;
   ~BodyQueue() { clear(); }
@@ -22,50 +23,58 @@ class BodyQueue {
   void push(std::span<const char> bytes) {
     size_ += bytes.size();
     while (!bytes.empty()) {
-      if (blocks_.empty() || blocks_.back().end == blocks_.back().size) {
-        const bool tiny = blocks_.empty() && bytes.size() <= BufferPool::kTiny;
-        const std::size_t size = tiny ? BufferPool::kTiny : BufferPool::kSmall;
-        blocks_.push_back({pool_->acquire(size), size});
-      }
-      Block& last = blocks_.back();
-      const std::size_t take = std::min(bytes.size(), last.size - last.end);
-      std::memcpy(last.bytes + last.end, bytes.data(), take);
-      last.end += take;
+      Block* last = more_.empty() ? &first_ : &more_.back();
+      if (last->end == last->size) last = &add_block(bytes.size());
+      const std::size_t take = std::min(bytes.size(), last->size - last->end);
+      std::memcpy(last->bytes + last->end, bytes.data(), take);
+      last->end += take;
       bytes = bytes.subspan(take);
     }
   }
   // The first bytes that lie together; empty when there are none.
-  [[nodiscard]] std::span<const char> front() const {
-    if (blocks_.empty()) return {};
-    const Block& first = blocks_.front();
-    return {first.bytes + first.begin, first.end - first.begin};
-  }
+  [[nodiscard]] std::span<const char> front() const { return {first_.bytes + first_.begin, first_.end - first_.begin}; }
   // At most front().size() bytes.
   void consume(std::size_t bytes) {
     if (bytes == 0) return;
     size_ -= bytes;
-    Block& first = blocks_.front();
-    first.begin += bytes;
-    if (first.begin < first.end) return;
-    pool_->release(first.bytes, first.size);
-    blocks_.erase(blocks_.begin());
+    first_.begin += bytes;
+    if (first_.begin < first_.end) return;
+    pool_->release(first_.bytes, first_.size);
+    first_ = {};
+    if (more_.empty()) return;
+    first_ = more_.front();
+    more_.erase(more_.begin());
   }
   [[nodiscard]] std::size_t size() const { return size_; }
   void clear() {
-    for (const Block& block : blocks_) pool_->release(block.bytes, block.size);
-    blocks_.clear();
+    if (first_.bytes != nullptr) pool_->release(first_.bytes, first_.size);
+    for (const Block& block : more_) pool_->release(block.bytes, block.size);
+    first_ = {};
+    more_.clear();
     size_ = 0;
   }
 
  private:
   struct Block {
-    char* bytes;
-    std::size_t size;
+    char* bytes = nullptr;
+    std::size_t size = 0;
     std::size_t begin = 0;
     std::size_t end = 0;
   };
+  Block& add_block(std::size_t for_bytes) {
+    if (first_.bytes == nullptr) {
+      const std::size_t size = for_bytes <= BufferPool::kTiny ? BufferPool::kTiny : BufferPool::kSmall;
+      first_ = {.bytes = pool_->acquire(size), .size = size};
+      return first_;
+    }
+    more_.push_back({.bytes = pool_->acquire(block_), .size = block_});
+    return more_.back();
+  }
+
   BufferPool* pool_;
-  std::vector<Block> blocks_;  // few: the window bounds them
+  std::size_t block_;
+  Block first_;              // most bodies need no other
+  std::vector<Block> more_;  // few: the window bounds them
   std::size_t size_ = 0;
 };
 

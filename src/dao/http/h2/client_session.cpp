@@ -4,13 +4,10 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
-#include <cstring>
-#include <new>
 #include <utility>
 
 #include "dao/http/h1/message_io.h"
 #include "dao/http/h2/client_stream.h"
-#include "dao/http/h2/session_memory.h"
 #include "dao/rt/join.h"
 
 namespace dao::http::h2 {
@@ -22,7 +19,7 @@ namespace {
 constexpr int kCreditsAtFirst = 1000;
 constexpr int kCreditsMost = 10'000;
 constexpr int kCreditsEachSecond = 200;
-constexpr int kCreditsForRequest = 8;
+
 constexpr int kCreditsForBody = 2;  // bytes that came: the frame that brought them cost one
 constexpr int kCreditsForData = 4;  // the backend answers DATA with WINDOW_UPDATE, for the stream and the connection
 
@@ -33,181 +30,26 @@ Error flaw(std::string_view detail) {
   return {.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe, .detail = detail};
 }
 
-// Made once; nghttp2 copies what it needs.
-struct Options {
-  nghttp2_option* option = nullptr;
-  Options() {
-    if (nghttp2_option_new(&option) != 0) throw std::bad_alloc();
-    nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_no_closed_streams(option, 1);
-    constexpr std::size_t kAcknowledgements = 64;  // queued at once; more is a flood
-    nghttp2_option_set_max_outbound_ack(option, kAcknowledgements);
-    nghttp2_option_set_max_reserved_remote_streams(option, 0);
-    // Frames of unknown types are ignored, but counted: only so does nghttp2 tell of them.
-    constexpr unsigned kFirstUnknown = 0x0a;
-    for (unsigned type = kFirstUnknown; type <= 0xff; ++type) {
-      nghttp2_option_set_user_recv_extension_type(option, static_cast<std::uint8_t>(type));
-    }
-  }
-  Options(const Options&) = delete;
-  Options& operator=(const Options&) = delete;
-  ~Options() { nghttp2_option_del(option); }
-};
+// Output that waits for a write. Reached, no more is taken from streams until it is gone.
+constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
+// Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
+// B: at most 30 bits for a byte).
+constexpr std::size_t kHeaderBlockFactor = 4;
+constexpr std::uint32_t kAcknowledgements = 64;  // waiting at once; more is a flood
+
+ClientStream& stream_of(const StreamState& state) {
+  return *static_cast<ClientStream*>(state.user);
+}
+
+std::array<SettingValue, 3> settings_of(const ClientSettings& settings) {
+  return {{
+      {Setting::enable_push, 0},
+      {Setting::initial_window_size, static_cast<std::uint32_t>(kStreamWindow)},
+      {Setting::max_header_list_size, static_cast<std::uint32_t>(settings.response_limits.head_max_bytes)},
+  }};
+}
 
 }  // namespace
-
-struct Callbacks {
-  nghttp2_session_callbacks* table = nullptr;
-
-  static const Callbacks& all() {
-    static const Callbacks callbacks;
-    return callbacks;
-  }
-  Callbacks() {
-    if (nghttp2_session_callbacks_new(&table) != 0) throw std::bad_alloc();
-    nghttp2_session_callbacks_set_on_begin_frame_callback(table, on_begin_frame);
-    nghttp2_session_callbacks_set_unpack_extension_callback(table, on_unknown_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(table, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(table, on_header);
-    nghttp2_session_callbacks_set_on_invalid_header_callback(table, on_invalid_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(table, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(table, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(table, on_frame_sent);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(table, on_frame_not_sent);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, on_invalid_frame);
-  }
-  Callbacks(const Callbacks&) = delete;
-  Callbacks& operator=(const Callbacks&) = delete;
-  ~Callbacks() { nghttp2_session_callbacks_del(table); }
-
-  static ClientSession& session_of(void* user) { return *static_cast<ClientSession*>(user); }
-  static ClientStream* stream_of(nghttp2_session* session, std::int32_t id) {
-    return static_cast<ClientStream*>(nghttp2_session_get_stream_user_data(session, id));
-  }
-
-  static int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* frame, void* user) {
-    ClientSession& self = session_of(user);
-    if (frame->type == NGHTTP2_PUSH_PROMISE) {
-      self.flaw_ = flaw("PUSH_PROMISE, which we had refused (RFC 9113 8.4)");
-      nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
-    } else if (!self.spend_credit()) {
-      self.flaw_ = flaw("too many frames that bring nothing (RFC 9113 10.5)");
-      nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
-    }
-    return 0;
-  }
-
-  static int on_unknown_frame(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) { return NGHTTP2_ERR_CANCEL; }
-
-  static int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void*) {
-    if (ClientStream* stream = stream_of(session, frame->hd.stream_id)) stream->section_began();
-    return 0;
-  }
-
-  static std::string_view text(const std::uint8_t* bytes, std::size_t size) {
-    return {reinterpret_cast<const char*>(bytes), size};
-  }
-
-  static int on_header(nghttp2_session* session, const nghttp2_frame* frame, const std::uint8_t* name,
-                       std::size_t name_size, const std::uint8_t* value, std::size_t value_size, std::uint8_t, void*) {
-    ClientStream* stream = stream_of(session, frame->hd.stream_id);
-    if (stream == nullptr || stream->add_field(text(name, name_size), text(value, value_size))) return 0;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream; the decoder goes on
-  }
-
-  static int on_invalid_header(nghttp2_session* session, const nghttp2_frame* frame, const std::uint8_t*, std::size_t,
-                               const std::uint8_t*, std::size_t, std::uint8_t, void*) {
-    if (ClientStream* stream = stream_of(session, frame->hd.stream_id)) {
-      stream->fail(flaw("invalid field (RFC 9113 8.2.1)"));
-    }
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  }
-
-  static int on_frame(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
-    ClientSession& self = session_of(user);
-    const bool ends_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    ClientStream* stream = frame->hd.stream_id != 0 ? stream_of(session, frame->hd.stream_id) : nullptr;
-    switch (frame->hd.type) {
-      case NGHTTP2_HEADERS:
-        if (stream != nullptr && !stream->section_complete(ends_stream)) {
-          nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_ENHANCE_YOUR_CALM);
-        }
-        break;
-      case NGHTTP2_DATA:
-        if (stream != nullptr && ends_stream) stream->remote_ended();
-        break;
-      case NGHTTP2_RST_STREAM:
-        if (stream != nullptr) stream->reset_code_ = frame->rst_stream.error_code;
-        break;
-      case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) self.ping_outstanding_ = false;
-        break;
-      default:
-        break;
-    }
-    return 0;
-  }
-
-  static int on_data(nghttp2_session* session, std::uint8_t, std::int32_t stream_id, const std::uint8_t* bytes,
-                     std::size_t size, void* user) {
-    nghttp2_session_consume_connection(session, size);
-    if (ClientStream* stream = stream_of(session, stream_id)) {
-      if (size > 0) session_of(user).earn_credit(kCreditsForBody);
-      stream->add_body({reinterpret_cast<const char*>(bytes), size});
-    } else {
-      nghttp2_session_consume_stream(session, stream_id, size);
-    }
-    return 0;
-  }
-
-  static int on_stream_close(nghttp2_session* session, std::int32_t stream_id, std::uint32_t error_code, void*) {
-    if (ClientStream* stream = stream_of(session, stream_id)) stream->stream_closed(error_code);
-    return 0;
-  }
-
-  static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
-    ClientSession& self = session_of(user);
-    switch (frame->hd.type) {
-      case NGHTTP2_HEADERS:
-        if (ClientStream* stream = stream_of(session, frame->hd.stream_id)) stream->sent_ = Sent::maybe;
-        self.earn_credit(kCreditsForRequest);
-        break;
-      case NGHTTP2_DATA:
-        self.earn_credit(kCreditsForData);
-        break;
-      case NGHTTP2_GOAWAY:
-        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !self.flaw_) {
-          self.flaw_ = flaw("the backend violates HTTP/2 (RFC 9113 5.4.1)");
-        }
-        break;
-      default:
-        break;
-    }
-    return 0;
-  }
-
-  // A request that waited for its turn, when GOAWAY came.
-  static int on_frame_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int, void*) {
-    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
-    if (ClientStream* stream = stream_of(session, frame->hd.stream_id)) {
-      stream->closed_ = true;
-      stream->fail({.origin = Origin::backend,
-                    .kind = ErrorKind::closed,
-                    .sent = stream->sent_,
-                    .detail = "the connection takes no more requests"});
-    }
-    return 0;
-  }
-
-  static int on_invalid_frame(nghttp2_session* session, const nghttp2_frame* frame, int, void*) {
-    if (frame->hd.stream_id == 0) return 0;
-    if (ClientStream* stream = stream_of(session, frame->hd.stream_id)) {
-      stream->fail(flaw("the answer violates HTTP/2 (RFC 9113 8.1)"));
-    }
-    return 0;
-  }
-};
 
 std::shared_ptr<ClientSession> ClientSession::start(rt::Loop& loop, std::unique_ptr<net::Stream> stream,
                                                     BufferPool& buffers, const ClientSettings& settings) {
@@ -222,27 +64,21 @@ ClientSession::ClientSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       stream_(std::move(stream)),
       buffers_(buffers),
       settings_(settings),
+      output_(buffers),
+      sending_(buffers),
+      connection_(Connection::Role::client, output_, *this,
+                  {.stream_window = kStreamWindow,
+                   .connection_window = kConnectionWindow,
+                   .header_block_max_bytes = kHeaderBlockFactor * settings.response_limits.head_max_bytes,
+                   .answers_max = kAcknowledgements},
+                  settings_of(settings)),
       last_read_(loop.now()),
       idle_since_(loop.now()),
       credits_(kCreditsAtFirst),
-      credits_at_(loop.now()) {
-  static const Options options;
-  if (nghttp2_session_client_new3(&session_, Callbacks::all().table, this, options.option, session_memory()) != 0) {
-    throw std::bad_alloc();
-  }
-  const std::array<nghttp2_settings_entry, 3> ours = {{
-      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kStreamWindow)},
-      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(settings_.response_limits.head_max_bytes)},
-  }};
-  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, ours.data(), ours.size());
-  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, static_cast<std::int32_t>(kConnectionWindow));
-}
+      credits_at_(loop.now()) {}
 
 ClientSession::~ClientSession() {
   assert(streams_.empty());
-  release_out();
-  nghttp2_session_del(session_);
 }
 
 // --- exchanges -------------------------------------------------------------------------------------------------------
@@ -261,9 +97,10 @@ void ClientSession::remove(ClientStream& stream) {
   streams_[stream.slot_]->slot_ = stream.slot_;
   streams_.pop_back();
   if (ended_) return;
-  if (stream.id_ != 0) {
-    nghttp2_session_set_stream_user_data(session_, stream.id_, nullptr);
-    if (!stream.closed_) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, NGHTTP2_CANCEL);
+  std::erase(waiting_, &stream);
+  if (stream.id_ != 0 && !stream.closed_) {
+    connection_.find(stream.id_)->user = nullptr;
+    connection_.reset(stream.id_, ErrorCode::cancel);
   }
   if (streams_.empty()) {
     idle_since_ = loop_.now();
@@ -272,20 +109,39 @@ void ClientSession::remove(ClientStream& stream) {
   wake_writer();
 }
 
-void ClientSession::consumed(std::int32_t stream_id, std::size_t bytes) {
+void ClientSession::consumed(std::uint32_t stream_id, std::size_t bytes) {
   if (ended_) return;
-  nghttp2_session_consume_stream(session_, stream_id, bytes);
-  if (nghttp2_session_want_write(session_) != 0) wake_writer();
+  connection_.consume_stream(stream_id, bytes);
+  if (!output_.empty()) wake_writer();
 }
 
 bool ClientSession::usable() const {
-  return !ended_ && !retired_ && !flaw_ && !ending_.requested() && !(stream_->peer_closed()) &&
-         nghttp2_session_check_request_allowed(session_) != 0;
+  return !ended_ && !retired_ && !flaw_ && !ending_.requested() && !stream_->peer_closed() && connection_.may_open();
 }
 
 bool ClientSession::has_room() const {
-  const std::size_t theirs = nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-  return streams_.size() < std::min(settings_.max_streams, theirs);
+  return streams_.size() < std::min(settings_.max_streams, connection_.streams_max());
+}
+
+bool ClientSession::may_begin() const {
+  return connection_.may_open() && connection_.streams() < connection_.streams_max();
+}
+
+void ClientSession::begin_waiting() {
+  while (!waiting_.empty() && may_begin()) {
+    ClientStream& stream = *waiting_.front();
+    waiting_.erase(waiting_.begin());
+    stream.begin();
+  }
+}
+
+void ClientSession::fail_waiting() {
+  for (ClientStream* stream : waiting_) {
+    stream->closed_ = true;
+    stream->fail(
+        {.origin = Origin::backend, .kind = ErrorKind::closed, .detail = "the connection takes no more requests"});
+  }
+  waiting_.clear();
 }
 
 void ClientSession::retire() {
@@ -301,7 +157,7 @@ void ClientSession::close() {
 void ClientSession::fail_streams(const Error& error) {
   for (ClientStream* stream : streams_) {
     stream->closed_ = true;
-    Error own = error.with_sent(stream->sent_);
+    Error own = error.with_sent(stream->sent());
     if (stream->final_head_came_ && own.kind != ErrorKind::malformed) own.kind = ErrorKind::incomplete;
     if (!stream->remote_ended_) {
       stream->fail(own);
@@ -329,7 +185,8 @@ rt::Task<> ClientSession::run(std::shared_ptr<ClientSession> self) {
     error = Error{.origin = Origin::us, .kind = ErrorKind::cancelled};
   }
   self->fail_streams(error);
-  self->release_out();
+  self->output_.clear();
+  self->sending_.clear();
   self->stream_.reset();
 }
 
@@ -362,28 +219,34 @@ rt::Task<Result<>> ClientSession::read_frames() {
         filled = filled || **got == room.size();
         last_read_ = loop_.now();
         const Result<> understood = receive(room.first(**got));
-        if (!understood) co_return understood;
-        if (flaw_ && blocked_) co_return std::unexpected(*flaw_);  // it does not even take our GOAWAY
+        if (understood) continue;
+        if (!blocked_) {  // it takes our GOAWAY; the writer ends the connection with it
+          wake_writer();
+          const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kLastWords, &ending_);
+          static_cast<void>(wake);
+        }
+        co_return understood;
       }
     }
     large = filled;
-    if (nghttp2_session_want_write(session_) != 0 || nghttp2_session_want_read(session_) == 0) wake_writer();
+    if (something_to_write() || !connection_.may_open()) wake_writer();
     const rt::Wake wake = co_await stream_->wait_readable(loop_, kNever, &ending_);
     if (wake != rt::Wake::ready) co_return std::unexpected(h1::interrupted(wake, Origin::backend, ErrorKind::closed));
   }
 }
 
 Result<> ClientSession::receive(std::span<const char> bytes) {
-  const ssize_t taken =
-      nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  if (taken < 0) {
-    if (!flaw_) {
-      flaw_ = flaw(taken == NGHTTP2_ERR_FLOODED ? "more frames to acknowledge than it reads (RFC 9113 10.5)"
-                                                : "what came is not HTTP/2");
-    }
-    return std::unexpected(*flaw_);
+  const bool understood = connection_.receive({bytes.data(), bytes.size()});
+  if (!connection_.may_open()) fail_waiting();
+  if (understood) return {};
+  connection_.goaway(0, *connection_.error());
+  if (!flaw_) {
+    std::string_view what = "the backend violates HTTP/2 (RFC 9113 5.4.1)";
+    if (!connection_.settings_came()) what = "what came is not HTTP/2";
+    if (connection_.answers_flood()) what = "more frames to acknowledge than it reads (RFC 9113 10.5)";
+    flaw_ = flaw(what);
   }
-  return {};
+  return std::unexpected(*flaw_);
 }
 
 rt::Task<Result<>> ClientSession::write_frames() {
@@ -415,9 +278,8 @@ rt::Task<Result<>> ClientSession::write_frames() {
       co_return std::unexpected(h1::interrupted(wake, Origin::backend, ErrorKind::timeout_write));
     }
     if (flaw_) co_return std::unexpected(*flaw_);
-    const bool over = nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
-    const bool takes_no_more = retired_ || nghttp2_session_check_request_allowed(session_) == 0;
-    if (over || (takes_no_more && streams_.empty())) {
+    const bool takes_no_more = retired_ || !connection_.may_open();
+    if (takes_no_more && streams_.empty()) {
       co_return std::unexpected(
           Error{.origin = Origin::backend, .kind = ErrorKind::closed, .detail = "the backend ended the connection"});
     }
@@ -432,57 +294,38 @@ rt::Task<Result<>> ClientSession::write_frames() {
   }
 }
 
+bool ClientSession::something_to_write() const {
+  return !output_.empty() || connection_.has_data() || (!waiting_.empty() && may_begin());
+}
+
 void ClientSession::fill() {
-  while (out_tail_.empty()) {
-    const std::uint8_t* frame = nullptr;
-    const ssize_t size = nghttp2_session_mem_send(session_, &frame);
-    if (size <= 0) break;
-    const auto bytes = static_cast<std::size_t>(size);
-    if (out_ == nullptr) out_ = buffers_.acquire(BufferPool::kSmall);
-    if (bytes <= BufferPool::kSmall - out_end_) {
-      std::memcpy(out_ + out_end_, frame, bytes);
-      out_end_ += bytes;
-    } else {
-      out_tail_ = {reinterpret_cast<const char*>(frame), bytes};
-    }
-  }
+  begin_waiting();
+  connection_.send_data(kOutputMax);
 }
 
 Result<bool> ClientSession::flush() {
   for (;;) {
-    if (out_begin_ == out_end_ && out_tail_.empty()) {
-      out_begin_ = out_end_ = 0;
+    if (sending_.empty()) {
       fill();
-      if (out_end_ == 0 && out_tail_.empty()) {
-        release_out();
-        return true;
-      }
+      if (output_.empty()) return true;
+      sending_.swap(output_);
+      connection_.output_taken();
+      ++outputs_taken_;
+      sent_ = 0;
     }
-    const std::size_t in_block = out_end_ - out_begin_;
-    std::array<iovec, 2> pieces{};
-    std::size_t count = 0;
-    if (in_block > 0) pieces[count++] = {out_ + out_begin_, in_block};
-    if (!out_tail_.empty()) pieces[count++] = h1::piece_of(out_tail_);
-    const net::IoResult result = stream_->try_write(std::span(pieces).first(count));
+    const iovec piece = h1::piece_of(std::span<const char>{sending_.content()}.subspan(sent_));
+    const net::IoResult result = stream_->try_write({&piece, 1});
     if (result.status == net::IoStatus::would_block) return false;
     if (result.status == net::IoStatus::failed) {
       return std::unexpected(stream_->error_of(result, Origin::backend));
     }
-    const std::size_t from_block = std::min(result.bytes, in_block);
-    out_begin_ += from_block;
-    out_tail_ = out_tail_.subspan(result.bytes - from_block);
+    sent_ += result.bytes;
+    if (sent_ == sending_.size()) sending_.clear();
     if (!connected_) {
       connected_ = true;
       for (ClientStream* stream : streams_) stream->outgoing_.set();
     }
   }
-}
-
-void ClientSession::release_out() {
-  if (out_ != nullptr) buffers_.release(out_, BufferPool::kSmall);
-  out_ = nullptr;
-  out_begin_ = out_end_ = 0;
-  out_tail_ = {};
 }
 
 Instant ClientSession::next_timer() const {
@@ -497,7 +340,7 @@ Result<> ClientSession::on_timer() {
   if (ping_outstanding_ && last_read_ > ping_sent_) ping_outstanding_ = false;
   if (now < next_timer()) return {};
   if (streams_.empty()) {
-    nghttp2_session_terminate_session(session_, NGHTTP2_NO_ERROR);
+    connection_.goaway(0, ErrorCode::no_error);
     retired_ = true;
     return {};
   }
@@ -507,10 +350,70 @@ Result<> ClientSession::on_timer() {
                                  .sent = Sent::maybe,
                                  .detail = "the backend is silent and does not answer PING"});
   }
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  connection_.ping(std::string_view{"\0\0\0\0\0\0\0\0", 8});
   ping_outstanding_ = true;
   ping_sent_ = now;
   return {};
+}
+
+// --- what the connection tells
+// ----------------------------------------------------------------------------------------
+
+std::optional<ErrorCode> ClientSession::on_frame(const FrameHeader& header) {
+  if (header.type == FrameType::push_promise) {
+    flaw_ = flaw("PUSH_PROMISE, which we had refused (RFC 9113 8.4)");
+    return ErrorCode::protocol_error;
+  }
+  if (spend_credit()) return std::nullopt;
+  flaw_ = flaw("too many frames that bring nothing (RFC 9113 10.5)");
+  return ErrorCode::enhance_your_calm;
+}
+
+void ClientSession::on_section(StreamState& state) {
+  stream_of(state).section_began();
+}
+
+bool ClientSession::on_field(StreamState& state, const HpackField& field, FieldId id) {
+  return stream_of(state).add_field(field, id);
+}
+
+void ClientSession::on_section_end(StreamState& state, SectionKind, bool ends_stream) {
+  if (!stream_of(state).section_complete(ends_stream)) connection_.reset(state.id, ErrorCode::enhance_your_calm);
+}
+
+void ClientSession::on_data(StreamState& state, std::span<const char> bytes) {
+  connection_.consume_connection(bytes.size());
+  earn_credit(kCreditsForBody);
+  stream_of(state).add_body(bytes);
+}
+
+void ClientSession::on_remote_end(StreamState& state) {
+  stream_of(state).remote_ended();
+}
+
+void ClientSession::on_malformed(StreamState& state) {
+  stream_of(state).fail(flaw("the answer violates HTTP/2 (RFC 9113 8)"));
+}
+
+void ClientSession::on_close(StreamState& state, ErrorCode code, bool by_peer) {
+  stream_of(state).stream_closed(code, by_peer);
+}
+
+void ClientSession::on_ping_answer(std::string_view) {
+  ping_outstanding_ = false;
+}
+
+DataOffer ClientSession::offer(StreamState& state, std::size_t most) {
+  return stream_of(state).offer(most);
+}
+
+std::span<const char> ClientSession::take(StreamState& state, std::size_t bytes) {
+  earn_credit(kCreditsForData);
+  return stream_of(state).take(bytes);
+}
+
+void ClientSession::on_local_end(StreamState& state) {
+  stream_of(state).request_ended();
 }
 
 // --- floods ----------------------------------------------------------------------------------------------------------

@@ -2,16 +2,14 @@
 // (upstream/pool.h) decides which exchange goes over which connection. One thread.
 //
 // A task of its own reads and writes for as long as the connection lives; exchanges (ClientStream) only leave work for
-// it. All frames that exchanges have for the backend in one turn of the loop leave in one write. nghttp2 does framing
-// and HPACK; what it queues by itself (acknowledgements) it bounds.
+// it. All frames that exchanges have for the backend in one turn of the loop leave in one write. Connection does
+// framing and HPACK; what it answers by itself (acknowledgements) it bounds.
 //
-// Memory: one block for reading (while bytes are there), one block and one frame for writing (while the backend does
-// not take them), and for each stream what client_stream.h says. The stream window is kStreamWindow, given back as the
+// Memory: one block for reading (while bytes are there), two blocks for writing (while the backend does not take them),
+// and for each stream what client_stream.h says. The stream window is kStreamWindow, given back as the
 // request path consumes; the connection's window is given back at once, so a stream that nobody reads stops itself
 // only.
 #pragma once
-
-#include <nghttp2/nghttp2.h>
 
 #include <cstdint>
 #include <memory>
@@ -21,7 +19,9 @@
 #include "dao/base/clock.h"
 #include "dao/base/error.h"
 #include "dao/http/buffer.h"
+#include "dao/http/h2/connection.h"
 #include "dao/http/h2/field_section.h"
+#include "dao/http/h2/output_block.h"
 #include "dao/http/head.h"
 #include "dao/net/stream.h"
 #include "dao/rt/cancel.h"
@@ -47,12 +47,12 @@ struct ClientSettings {
 inline constexpr std::size_t kStreamWindow = std::size_t{256} * 1024;
 inline constexpr std::size_t kConnectionWindow = std::size_t{1024} * 1024;
 
-class ClientSession : public std::enable_shared_from_this<ClientSession> {
+class ClientSession final : public std::enable_shared_from_this<ClientSession>, private ConnectionEvents {
  public:
   // Takes over a stream that may still be connecting, and starts the task.
   static std::shared_ptr<ClientSession> start(rt::Loop& loop, std::unique_ptr<net::Stream> stream, BufferPool& buffers,
                                               const ClientSettings& settings);
-  ~ClientSession();
+  ~ClientSession();  // no stream may be left
   ClientSession(const ClientSession&) = delete;
   ClientSession& operator=(const ClientSession&) = delete;
 
@@ -76,7 +76,6 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
  private:
   friend class ClientStream;
-  friend struct Callbacks;
 
   ClientSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream, BufferPool& buffers,
                 const ClientSettings& settings);
@@ -88,20 +87,38 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // True when nothing is left to write, false when the backend does not take it.
   Result<bool> flush();
   void fill();
-  void release_out();
+  [[nodiscard]] bool something_to_write() const;
+  // No more streams than the backend takes at once: the others begin when there is room (RFC 9113 section 5.1.2).
+  [[nodiscard]] bool may_begin() const;
+  void begin_waiting();
+  void fail_waiting();
   // What is to happen when nobody has work for the writer.
   [[nodiscard]] Instant next_timer() const;
   Result<> on_timer();
   [[nodiscard]] Error connection_error(Error error) const;
   void fail_streams(const Error& error);
 
+  std::optional<ErrorCode> on_frame(const FrameHeader& header) override;
+  void on_section(StreamState& state) override;
+  bool on_field(StreamState& state, const HpackField& field, FieldId id) override;
+  void on_section_end(StreamState& state, SectionKind kind, bool ends_stream) override;
+  void on_data(StreamState& state, std::span<const char> bytes) override;
+  void on_remote_end(StreamState& state) override;
+  void on_malformed(StreamState& state) override;
+  void on_close(StreamState& state, ErrorCode code, bool by_peer) override;
+  void on_ping_answer(std::string_view payload) override;
+  DataOffer offer(StreamState& state, std::size_t most) override;
+  std::span<const char> take(StreamState& state, std::size_t bytes) override;
+  void on_local_end(StreamState& state) override;
+
   // For ClientStream.
   void wake_writer() { work_.set(); }
   void remove(ClientStream& stream);
   // Bytes of the stream's body that the request path is done with.
-  void consumed(std::int32_t stream_id, std::size_t bytes);
+  void consumed(std::uint32_t stream_id, std::size_t bytes);
 
   // Every frame costs a credit; those that bring something earn more.
+  static constexpr int kCreditsForRequest = 8;
   bool spend_credit();
   void earn_credit(int credits);
 
@@ -109,17 +126,17 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   std::unique_ptr<net::Stream> stream_;
   BufferPool& buffers_;
   ClientSettings settings_;
-  nghttp2_session* session_ = nullptr;
+  OutputBlock output_;   // being filled
+  OutputBlock sending_;  // being written, as far as sent_
+  std::size_t sent_ = 0;
+  std::uint64_t outputs_taken_ = 0;  // how often output_ became sending_
+  Connection connection_;
   std::vector<ClientStream*> streams_;
-  std::vector<nghttp2_nv> fields_scratch_;
+  std::vector<ClientStream*> waiting_;  // of them; the oldest first
   FieldSections sections_;
 
   rt::Event work_;  // frames to write, or a reason to end
   rt::Cancel ending_;
-  char* out_ = nullptr;  // a block of BufferPool::kSmall
-  std::size_t out_begin_ = 0;
-  std::size_t out_end_ = 0;
-  std::span<const char> out_tail_;  // a frame that did not fit; nghttp2 keeps it until the next one is asked for
 
   std::optional<Error> flaw_;  // the backend broke the protocol
   Instant last_read_;

@@ -1,7 +1,6 @@
 #include "dao/http/h2/client_stream.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "dao/http/h1/head_parser.h"
@@ -14,13 +13,6 @@ namespace {
 
 // The second block of a body and those after it.
 constexpr std::size_t kBodyBlock = std::size_t{64} * 1024;
-
-nghttp2_nv field_of(std::string_view name, std::string_view value) {
-  const auto bytes = [](std::string_view text) {
-    return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));  // nghttp2 only reads and copies
-  };
-  return {bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
-}
 
 // RFC 9113 section 8.2.2: "trailers" is all that TE may say here. gRPC servers ask for it.
 bool accepts_trailers(const RequestHead& head) {
@@ -36,29 +28,50 @@ bool accepts_trailers(const RequestHead& head) {
 }
 
 // What RST_STREAM means for the exchange (RFC 9113 section 7).
-std::string_view reset_text(std::uint32_t code) {
+std::string_view reset_text(ErrorCode code) {
   switch (code) {
-    case NGHTTP2_NO_ERROR:
+    case ErrorCode::no_error:
       return "stream reset: NO_ERROR";
-    case NGHTTP2_PROTOCOL_ERROR:
+    case ErrorCode::protocol_error:
       return "stream reset: PROTOCOL_ERROR";
-    case NGHTTP2_INTERNAL_ERROR:
+    case ErrorCode::internal_error:
       return "stream reset: INTERNAL_ERROR";
-    case NGHTTP2_FLOW_CONTROL_ERROR:
+    case ErrorCode::flow_control_error:
       return "stream reset: FLOW_CONTROL_ERROR";
-    case NGHTTP2_REFUSED_STREAM:
+    case ErrorCode::refused_stream:
       return "stream refused: REFUSED_STREAM";
-    case NGHTTP2_CANCEL:
+    case ErrorCode::cancel:
       return "stream reset: CANCEL";
-    case NGHTTP2_ENHANCE_YOUR_CALM:
+    case ErrorCode::enhance_your_calm:
       return "stream reset: ENHANCE_YOUR_CALM";
-    case NGHTTP2_INADEQUATE_SECURITY:
+    case ErrorCode::inadequate_security:
       return "stream reset: INADEQUATE_SECURITY";
-    case NGHTTP2_HTTP_1_1_REQUIRED:
+    case ErrorCode::http_1_1_required:
       return "stream reset: HTTP_1_1_REQUIRED";
     default:
       return "stream reset";
   }
+}
+
+// The request's head as HTTP/2 has it (RFC 9113 section 8.3.1), each field to `put`.
+template <typename Put>
+void for_each_field(const RequestHead& head, std::string_view base_path, bool secure, const Put& put) {
+  std::string joined;
+  std::string_view path = head.path;
+  if (!base_path.empty() && path != "*") {  // "*" is about the server as a whole
+    joined.reserve(base_path.size() + path.size());
+    joined.append(base_path).append(path);
+    path = joined;
+  }
+  const Field* host = head.find(FieldId::host);
+  put({.name = ":method", .value = head.method_text});
+  put({.name = ":scheme", .value = secure ? "https" : "http"});
+  if (host != nullptr) put({.name = ":authority", .value = host->value});
+  put({.name = ":path", .value = path});
+  for (const Field& field : head.fields) {
+    if (!field.dropped && field.id != FieldId::host && !is_hop_by_hop(field.id)) put(field);
+  }
+  if (accepts_trailers(head)) put({.name = "te", .value = "trailers", .id = FieldId::te});
 }
 
 Error malformed(std::string_view detail) {
@@ -67,12 +80,12 @@ Error malformed(std::string_view detail) {
 
 }  // namespace
 
-ClientStream::ClientStream(std::shared_ptr<ClientSession> session) : session_(std::move(session)) {}
+ClientStream::ClientStream(std::shared_ptr<ClientSession> session)
+    : session_(std::move(session)), body_(session_->buffers_, kBodyBlock) {}
 
 ClientStream::~ClientStream() {
   session_->remove(*this);
-  for (const Block& block : blocks_) session_->buffers_.release(block.data, block.size);
-  for (FieldSection* section : {&section_, &current_, &trailer_section_}) {
+  for (std::unique_ptr<FieldSection>* section : {&section_, &heads_, &current_, &trailer_section_, &request_}) {
     session_->sections_.give_back(std::move(*section));
   }
 }
@@ -98,93 +111,84 @@ rt::Task<Result<>> ClientStream::send_request(const RequestHead& head, std::stri
 
 Result<> ClientStream::submit(const RequestHead& head, std::string_view base_path, BodyPiece first,
                               std::span<const Field> trailers) {
-  std::vector<nghttp2_nv>& fields = session_->fields_scratch_;
-  fields.clear();
-  std::string joined;
-  std::string_view path = head.path;
-  if (!base_path.empty() && path != "*") {  // "*" is about the server as a whole
-    joined.reserve(base_path.size() + path.size());
-    joined.append(base_path).append(path);
-    path = joined;
-  }
-  const Field* host = head.find(FieldId::host);
-  fields.push_back(field_of(":method", head.method_text));
-  fields.push_back(field_of(":scheme", session_->settings_.secure ? "https" : "http"));
-  if (host != nullptr) fields.push_back(field_of(":authority", host->value));
-  fields.push_back(field_of(":path", path));
-  for (const Field& field : head.fields) {
-    if (field.dropped || field.id == FieldId::host || is_hop_by_hop(field.id)) continue;
-    fields.push_back(field_of(field.name, field.value));
-  }
-  if (accepts_trailers(head)) fields.push_back(field_of("te", "trailers"));
-
-  last_ = first.last;
-  trailers_out_ = trailers;
-  const bool bodiless = first.last && first.bytes.empty() && trailers.empty();
-  nghttp2_data_provider provider{};
-  provider.read_callback = [](nghttp2_session* session, std::int32_t id, std::uint8_t* into, std::size_t size,
-                              std::uint32_t* flags, nghttp2_data_source*, void*) -> ssize_t {
-    auto* stream = static_cast<ClientStream*>(nghttp2_session_get_stream_user_data(session, id));
-    if (stream == nullptr) return NGHTTP2_ERR_DEFERRED;  // the reset is on its way
-    return stream->fill_frame(into, size, *flags);
-  };
-  if (bodiless) {
-    request_done_ = true;
-  } else {
-    first_.assign(first.bytes.data(), first.bytes.size());
-  }
-  const std::int32_t id = nghttp2_submit_request(session_->session_, nullptr, fields.data(), fields.size(),
-                                                 bodiless ? nullptr : &provider, this);
-  if (id < 0) {
+  Connection& connection = session_->connection_;
+  if (!connection.may_open()) {
     session_->retire();
     return std::unexpected(
         Error{.origin = Origin::backend, .kind = ErrorKind::closed, .detail = "the connection takes no more requests"});
   }
-  id_ = id;
+  last_ = first.last;
+  trailers_out_ = trailers;
+  is_head_ = head.method == Method::head;
+  bodiless_ = first.last && first.bytes.empty() && trailers.empty();
+  if (!bodiless_) first_.assign(first.bytes.data(), first.bytes.size());
+  if (session_->waiting_.empty() && session_->may_begin()) {
+    connection.begin_head();
+    for_each_field(head, base_path, session_->settings_.secure,
+                   [&connection](const Field& field) { connection.add_field(field); });
+    end_head();
+  } else {
+    request_ = session_->sections_.take();
+    for_each_field(head, base_path, session_->settings_.secure, [this](const Field& field) {
+      request_->add(field.name, field.value, field.id, field.never_indexed);
+    });
+    session_->waiting_.push_back(this);
+  }
   session_->wake_writer();
   return {};
 }
 
-ssize_t ClientStream::fill_frame(std::uint8_t* into, std::size_t size, std::uint32_t& flags) {
-  std::size_t written = 0;
+void ClientStream::begin() {
+  Connection& connection = session_->connection_;
+  connection.begin_head();
+  for (const FieldSection::Entry& entry : request_->entries) {
+    connection.add_field({.name = request_->name(entry),
+                          .value = request_->value(entry),
+                          .id = entry.id,
+                          .never_indexed = entry.never_indexed});
+  }
+  end_head();
+}
+
+void ClientStream::end_head() {
+  Connection& connection = session_->connection_;
+  StreamState& state = connection.open(this, is_head_);
+  id_ = state.id;
+  in_output_ = session_->outputs_taken_;
+  session_->earn_credit(ClientSession::kCreditsForRequest);
+  if (!bodiless_) connection.start_body(state);
+  connection.end_head(state, bodiless_);
+}
+
+Sent ClientStream::sent() const {
+  return id_ != 0 && in_output_ < session_->outputs_taken_ ? Sent::maybe : Sent::nothing;
+}
+
+DataOffer ClientStream::offer(std::size_t most) const {
+  const std::size_t together = first_taken_ < first_.size() ? first_.size() - first_taken_ : piece_.size();
+  const std::size_t bytes = std::min(most, together);
+  const bool last = last_ && bytes == unsent();
+  if (bytes == 0 && !last) return {.nothing_yet = true};
+  return {.bytes = bytes, .last = last, .trailers = last ? trailers_out_ : std::span<const Field>{}};
+}
+
+std::span<const char> ClientStream::take(std::size_t bytes) {
+  std::span<const char> taken;
   if (first_taken_ < first_.size()) {
-    written = first_.copy(reinterpret_cast<char*>(into), size, first_taken_);
-    first_taken_ += written;
-    if (first_taken_ == first_.size()) {
-      first_.clear();
-      first_taken_ = 0;
-    }
+    taken = std::span<const char>{first_}.subspan(first_taken_, bytes);
+    first_taken_ += bytes;
+  } else {
+    taken = piece_.first(bytes);
+    piece_ = piece_.subspan(bytes);
   }
-  if (first_.empty()) {
-    const std::size_t count = std::min(size - written, piece_.size());
-    if (count > 0) std::memcpy(into + written, piece_.data(), count);
-    piece_ = piece_.subspan(count);
-    written += count;
-  }
-  taken_ += written;
-  const bool all_taken = first_.empty() && piece_.empty();
-  if (all_taken && last_) {
-    flags |= NGHTTP2_DATA_FLAG_EOF;
-    request_done_ = true;
-    if (!trailers_out_.empty()) {
-      std::vector<nghttp2_nv> fields;
-      for (const Field& field : trailers_out_) {
-        if (!field.dropped) fields.push_back(field_of(field.name, field.value));
-      }
-      if (!fields.empty()) {
-        flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session_->session_, id_, fields.data(), fields.size()) != 0) {
-          return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        }
-      }
-    }
-  }
-  if (all_taken) outgoing_.set();
-  if (written == 0 && (flags & NGHTTP2_DATA_FLAG_EOF) == 0) {
-    deferred_ = true;
-    return NGHTTP2_ERR_DEFERRED;
-  }
-  return static_cast<ssize_t>(written);
+  taken_ += bytes;
+  if (unsent() == 0) outgoing_.set();
+  return taken;
+}
+
+void ClientStream::request_ended() {
+  request_done_ = true;
+  outgoing_.set();
 }
 
 rt::Task<Result<>> ClientStream::send_body(BodyPiece piece, std::span<const Field> trailers, Nanoseconds stall,
@@ -192,9 +196,8 @@ rt::Task<Result<>> ClientStream::send_body(BodyPiece piece, std::span<const Fiel
   piece_ = piece.bytes;
   last_ = piece.last;
   trailers_out_ = trailers;
-  if (!failure_ && !closed_ && deferred_ && something_to_send()) {
-    deferred_ = false;
-    nghttp2_session_resume_data(session_->session_, id_);
+  if (!failure_ && !closed_) {
+    session_->connection_.resume(id_);
     session_->wake_writer();
   }
   std::optional<Error> error;
@@ -223,38 +226,38 @@ rt::Task<Result<>> ClientStream::send_body(BodyPiece piece, std::span<const Fiel
 
 rt::Task<Result<>> ClientStream::read_head(ResponseHead& head, Method request_method, const HeadLimits& /*limits*/,
                                            Instant deadline, rt::Cancel* cancel) {
-  while (heads_.empty()) {
+  while (heads_ == nullptr) {
     if (failure_) co_return std::unexpected(*failure_);
     const rt::Wake wake = co_await incoming_.wait(session_->loop_, deadline, cancel);
     if (wake == rt::Wake::ready) continue;
-    co_return std::unexpected(h1::interrupted(wake, Origin::backend, ErrorKind::timeout_head).with_sent(sent_));
+    co_return std::unexpected(h1::interrupted(wake, Origin::backend, ErrorKind::timeout_head).with_sent(sent()));
   }
   co_return take_head(head, request_method);
 }
 
 Result<> ClientStream::take_head(ResponseHead& head, Method request_method) {
-  session_->sections_.give_back(std::exchange(current_, std::move(heads_.front())));
-  heads_.erase(heads_.begin());
+  session_->sections_.give_back(std::exchange(current_, std::move(heads_)));
+  heads_ = std::move(current_->next);
   head.clear();
   head.version_major = 2;
   head.version_minor = 0;
-  head.status = current_.status;
+  head.status = current_->status;
   std::optional<std::uint64_t> length;
   const bool never_a_body = head.status < 200 || head.status == 204;
-  for (const FieldSection::Entry& entry : current_.entries) {
-    const std::string_view name = current_.name(entry);
-    const std::string_view value = current_.value(entry);
-    const FieldId id = identify_field(name);
+  for (const FieldSection::Entry& entry : current_->entries) {
+    const std::string_view name = current_->name(entry);
+    const std::string_view value = current_->value(entry);
+    const FieldId id = entry.id;
     if (id == FieldId::content_length) {
       length = h1::parse_length(value);
       if (!length) return std::unexpected(malformed("invalid Content-Length (RFC 9110 8.6)"));
       if (never_a_body) continue;  // RFC 9110 section 8.6: such a response must not say a length
     }
-    head.fields.push_back({name, value, id});
+    head.fields.push_back({.name = name, .value = value, .id = id, .never_indexed = entry.never_indexed});
   }
   if (head.status < 200) return {};
   no_body_ = never_a_body || head.status == 304 || request_method == Method::head;
-  if (no_body_ || (current_.ends_stream && !length)) {
+  if (no_body_ || (current_->ends_stream && !length)) {
     head.framing = {};
   } else if (length) {
     head.framing = *length > 0 ? BodyFraming{BodyFraming::Kind::length, *length} : BodyFraming{};
@@ -268,23 +271,14 @@ void ClientStream::start_body(const ResponseHead& /*head*/, const HeadLimits& /*
 
 Result<BodyPiece> ClientStream::take_buffered_body() {
   if (handed_out_ > 0) {
-    Block& front = blocks_.front();
-    front.begin += handed_out_;
+    body_.consume(handed_out_);
     session_->consumed(id_, std::exchange(handed_out_, 0));
-    if (front.begin == front.end) {
-      session_->buffers_.release(front.data, front.size);
-      blocks_.erase(blocks_.begin());
-    }
   }
   if (no_body_) return BodyPiece{{}, true};
-  if (blocks_.empty()) {
-    if (remote_ended_) return BodyPiece{{}, true};
-    if (failure_) return std::unexpected(*failure_);
-    return BodyPiece{{}, false};
-  }
-  const Block& front = blocks_.front();
-  handed_out_ = front.end - front.begin;
-  return BodyPiece{{front.data + front.begin, handed_out_}, remote_ended_ && blocks_.size() == 1};
+  const std::span<const char> bytes = body_.front();
+  if (bytes.empty() && !remote_ended_ && failure_) return std::unexpected(*failure_);
+  handed_out_ = bytes.size();
+  return BodyPiece{bytes, remote_ended_ && bytes.size() == body_.size()};
 }
 
 rt::Task<Result<BodyPiece>> ClientStream::read_body(Instant deadline, rt::Cancel* cancel) {
@@ -304,53 +298,48 @@ void ClientStream::section_began() {
   section_bytes_ = 0;
 }
 
-bool ClientStream::add_field(std::string_view name, std::string_view value) {
+bool ClientStream::add_field(const HpackField& field, FieldId id) {
+  const auto [name, value] = std::pair{field.name, field.value};
   const HeadLimits& limits = session_->settings_.response_limits;
   if (name == ":status") {
-    // nghttp2 lets three digits through only.
-    section_.status = static_cast<std::uint16_t>((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
-    if (section_.status >= 100 && section_.status <= 599) return true;
-    fail(malformed("invalid :status (RFC 9110 15)"));
-    return false;
+    // A status there is, as SectionRules has seen to.
+    section_->status = static_cast<std::uint16_t>((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
+    return true;
   }
   constexpr std::size_t kOverhead = 4;  // as a line of HTTP/1 would have, so that the limit means the same
   section_bytes_ += name.size() + value.size() + kOverhead;
-  if (section_bytes_ > limits.head_max_bytes || section_.entries.size() >= limits.fields_max) {
+  if (section_bytes_ > limits.head_max_bytes || section_->entries.size() >= limits.fields_max) {
     fail({.origin = Origin::backend,
           .kind = final_head_came_ ? ErrorKind::malformed : ErrorKind::head_too_large,
           .sent = Sent::maybe,
           .detail = final_head_came_ ? "trailers too large" : "head too large"});
     return false;
   }
-  // The same text must do as a line of HTTP/1: what a client could read differently does not pass.
-  const char* const value_end = value.data() + value.size();
-  if (!h1::is_token(name) || h1::skip_field_value(value.data(), value_end) != value_end || h1::trim(value) != value) {
-    fail(malformed("invalid field (RFC 9113 8.2.1)"));
-    return false;
-  }
-  section_.add(name, value);
+  section_->add(name, value, id, field.never_indexed);
   return true;
 }
 
 bool ClientStream::section_complete(bool ends_stream) {
   if (failure_) return true;
-  section_.ends_stream = ends_stream;
+  section_->ends_stream = ends_stream;
   if (final_head_came_) {
     trailer_section_ = std::move(section_);
-    for (const FieldSection::Entry& entry : trailer_section_.entries) {
-      const std::string_view name = trailer_section_.name(entry);
-      const Field field{name, trailer_section_.value(entry), identify_field(name)};
+    for (const FieldSection::Entry& entry : trailer_section_->entries) {
+      const std::string_view name = trailer_section_->name(entry);
+      const Field field{
+          .name = name, .value = trailer_section_->value(entry), .id = entry.id, .never_indexed = entry.never_indexed};
       if (h1::allowed_in_trailer(field)) trailers_.push_back(field);
     }
   } else {
-    final_head_came_ = section_.status >= 200;
-    if (!final_head_came_ && heads_.size() > session_->settings_.interim_responses_max) {
+    final_head_came_ = section_->status >= 200;
+    if (!final_head_came_ && ++interim_heads_ > session_->settings_.interim_responses_max) {
       fail(malformed("too many interim responses"));
       return false;
     }
-    heads_.push_back(std::move(section_));
+    std::unique_ptr<FieldSection>* last = &heads_;
+    while (*last != nullptr) last = &(*last)->next;
+    *last = std::move(section_);
   }
-  section_ = {};
   if (ends_stream) {
     remote_ended();
   } else {
@@ -360,18 +349,7 @@ bool ClientStream::section_complete(bool ends_stream) {
 }
 
 void ClientStream::add_body(std::span<const char> bytes) {
-  while (!bytes.empty()) {
-    if (blocks_.empty() || blocks_.back().end == blocks_.back().size) {
-      std::size_t size = kBodyBlock;
-      if (blocks_.empty()) size = bytes.size() <= BufferPool::kTiny ? BufferPool::kTiny : BufferPool::kSmall;
-      blocks_.push_back({session_->buffers_.acquire(size), size, 0, 0});
-    }
-    Block& back = blocks_.back();
-    const std::size_t count = std::min(bytes.size(), back.size - back.end);
-    std::memcpy(back.data + back.end, bytes.data(), count);
-    back.end += count;
-    bytes = bytes.subspan(count);
-  }
+  body_.push(bytes);
   incoming_.set();
 }
 
@@ -380,28 +358,27 @@ void ClientStream::remote_ended() {
   incoming_.set();
 }
 
-void ClientStream::stream_closed(std::uint32_t error_code) {
+void ClientStream::stream_closed(ErrorCode code, bool by_peer) {
   closed_ = true;
+  if (by_peer) reset_code_ = code;
   incoming_.set();
   outgoing_.set();
   if (failure_ || remote_ended_) return;
-  const std::optional<std::uint32_t> code = reset_code_;
-  if (!code && error_code != NGHTTP2_REFUSED_STREAM) {
-    // Nobody but us ended it: nghttp2 refused what came.
-    fail(malformed("the answer violates HTTP/2 (RFC 9113 8.1)"));
+  if (code == ErrorCode::refused_stream && !final_head_came_) {
+    fail({.origin = Origin::backend,
+          .kind = by_peer ? ErrorKind::stream_reset : ErrorKind::closed,
+          .sent = Sent::nothing,
+          .detail = by_peer ? reset_text(code) : "not processed, says the backend's GOAWAY"});
     return;
   }
-  if (error_code == NGHTTP2_REFUSED_STREAM && !final_head_came_) {
-    fail({.origin = Origin::backend,
-          .kind = code ? ErrorKind::stream_reset : ErrorKind::closed,
-          .sent = Sent::nothing,
-          .detail = code ? reset_text(error_code) : "not processed, says the backend's GOAWAY"});
+  if (!by_peer && code != ErrorCode::refused_stream) {
+    fail(malformed("the answer violates HTTP/2 (RFC 9113 5)"));  // its window, for example
     return;
   }
   fail({.origin = Origin::backend,
         .kind = final_head_came_ ? ErrorKind::incomplete : ErrorKind::stream_reset,
         .sent = Sent::maybe,
-        .detail = reset_text(error_code)});
+        .detail = reset_text(code)});
 }
 
 void ClientStream::fail(Error error) {

@@ -6,8 +6,6 @@
 // of the request's body, copied.
 #pragma once
 
-#include <nghttp2/nghttp2.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "dao/http/client_exchange.h"
+#include "dao/http/h2/body_queue.h"
 #include "dao/http/h2/client_session.h"
 #include "dao/http/h2/field_section.h"
 #include "dao/rt/event.h"
@@ -47,38 +46,38 @@ class ClientStream final : public ClientExchange {
   rt::Task<Result<BodyPiece>> read_body(Instant deadline, rt::Cancel* cancel) override;
   [[nodiscard]] std::span<const Field> trailers() const override { return trailers_; }
   [[nodiscard]] bool reusable(const ResponseHead& head) override;
-  [[nodiscard]] bool requires_h1() const override { return reset_code_ == NGHTTP2_HTTP_1_1_REQUIRED; }
+  [[nodiscard]] bool requires_h1() const override { return reset_code_ == ErrorCode::http_1_1_required; }
 
  private:
   friend class ClientSession;
-  friend struct Callbacks;
-
-  struct Block {
-    char* data;
-    std::size_t size;
-    std::size_t begin;
-    std::size_t end;
-  };
 
   Result<> submit(const RequestHead& head, std::string_view base_path, BodyPiece first,
                   std::span<const Field> trailers);
   Result<> take_head(ResponseHead& head, Method request_method);
-  [[nodiscard]] bool something_to_send() const { return !first_.empty() || !piece_.empty() || last_; }
+  // The stream begins; its head goes into the output.
+  void begin();
+  void end_head();
+  // The request may have reached the backend.
+  [[nodiscard]] Sent sent() const;
+  // What is left of the request's body, as far as it is here.
+  [[nodiscard]] std::size_t unsent() const { return first_.size() - first_taken_ + piece_.size(); }
 
-  // What the connection tells (Callbacks).
-  ssize_t fill_frame(std::uint8_t* into, std::size_t size, std::uint32_t& flags);
+  // What the connection tells (ClientSession).
+  [[nodiscard]] DataOffer offer(std::size_t most) const;
+  std::span<const char> take(std::size_t bytes);
+  void request_ended();
   void section_began();
-  [[nodiscard]] bool add_field(std::string_view name, std::string_view value);
+  [[nodiscard]] bool add_field(const HpackField& field, FieldId id);
   // False: more interim heads than allowed.
   [[nodiscard]] bool section_complete(bool ends_stream);
   void add_body(std::span<const char> bytes);
   void remote_ended();
-  void stream_closed(std::uint32_t error_code);
+  void stream_closed(ErrorCode code, bool by_peer);
   void fail(Error error);
 
   std::shared_ptr<ClientSession> session_;
   std::size_t slot_ = 0;  // in the session's list
-  std::int32_t id_ = 0;   // 0: no request submitted yet
+  std::uint32_t id_ = 0;  // 0: not begun yet
 
   // The request.
   rt::Event outgoing_;  // connected, bytes taken, or failed
@@ -87,26 +86,29 @@ class ClientStream final : public ClientExchange {
   std::span<const char> piece_;  // the caller's, until it was taken
   std::span<const Field> trailers_out_;
   std::uint64_t taken_ = 0;
+  std::unique_ptr<FieldSection> request_;  // the head, while it waits for its turn
+  bool is_head_ = false;
+  bool bodiless_ = false;
   bool last_ = false;
-  bool deferred_ = false;
   bool request_done_ = false;
-  Sent sent_ = Sent::nothing;
+  std::uint64_t in_output_ = 0;  // the session's outputs_taken_ when it began
 
   // The response.
-  rt::Event incoming_;               // a head, a piece, the end, or a failure
-  FieldSection section_;             // being received
-  std::vector<FieldSection> heads_;  // the oldest first
-  FieldSection current_;             // the head that was handed out
-  FieldSection trailer_section_;
+  rt::Event incoming_;                     // a head, a piece, the end, or a failure
+  std::unique_ptr<FieldSection> section_;  // being received
+  std::unique_ptr<FieldSection> heads_;    // complete and not handed out; the oldest first
+  std::unique_ptr<FieldSection> current_;  // the head that was handed out
+  std::unique_ptr<FieldSection> trailer_section_;
+  std::uint32_t interim_heads_ = 0;
   std::vector<Field> trailers_;
-  std::vector<Block> blocks_;
-  std::size_t handed_out_ = 0;  // bytes at the front of the first block that the last piece occupies
+  BodyQueue body_;
+  std::size_t handed_out_ = 0;  // bytes at the front of body_ that the last piece occupies
   std::size_t section_bytes_ = 0;
   bool final_head_came_ = false;
   bool no_body_ = false;  // whatever the backend sends is not a body (HEAD, 204, 304)
   bool remote_ended_ = false;
   bool closed_ = false;
-  std::optional<std::uint32_t> reset_code_;  // of a RST_STREAM that came
+  std::optional<ErrorCode> reset_code_;  // of a RST_STREAM that came
   std::optional<Error> failure_;
 };
 

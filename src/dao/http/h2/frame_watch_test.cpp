@@ -3,23 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <string>
-
 namespace dao::http::h2 {
 namespace {
 
 class FrameWatchTest : public testing::Test {
  protected:
-  FrameWatchTest() : watch(ServerLimits{}, 65536) {
-    constexpr std::size_t kPreface = 24;
-    static_cast<void>(watch.see(std::string(kPreface, 'x'), now));
-  }
+  FrameWatchTest() : watch(ServerLimits{}, 65536) {}
   // A window update for the stream and one for the connection. False: they were too many.
   bool update_windows() {
-    using namespace std::string_view_literals;
-    constexpr std::string_view kUpdate = "\0\0\4\10\0\0\0\0\0\0\0\0\1"sv;
-    for (int i = 0; i < 2; ++i) {
-      if (watch.see(kUpdate, now)) return false;
+    for (const std::uint32_t stream : {0U, 1U}) {
+      if (watch.see({.length = 4, .type = FrameType::window_update, .stream = stream}, now)) return false;
     }
     return true;
   }

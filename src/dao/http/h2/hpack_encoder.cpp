@@ -28,12 +28,13 @@ struct Rule {
 
 consteval std::array<Rule, kHpackStaticEntries + 1> make_rules() {
   std::array<Rule, kHpackStaticEntries + 1> rules{};
-  // Hardly any of these comes again on a connection, and each would drive out something that does. `:path`, `etag`,
-  // `last-modified` and `date` are not among them: calls of gRPC and of other interfaces have few paths, a page that is
-  // asked for again has the same tag, and a second many answers. Where it is not so, that is found out (kPatience).
+  // Hardly any of these comes again on a connection, and each would drive out something that does. `etag`,
+  // `last-modified` and `date` are not among them: a page that is asked for again has the same tag, and a second many
+  // answers. Where it is not so, that is found out (kPatience). `:path` is, though it may come again: many users share
+  // a connection to a backend, and what one of them asks for can be guessed in full (section 7.1).
   for (const std::string_view name :
-       {"age", "content-length", "content-location", "content-range", "if-match", "if-modified-since", "if-none-match",
-        "if-range", "if-unmodified-since", "location", "range"}) {
+       {":path", "age", "content-length", "content-location", "content-range", "if-match", "if-modified-since",
+        "if-none-match", "if-range", "if-unmodified-since", "location", "range"}) {
     rules[hpack_static_name(name)] = {Literal::without_indexing, Literal::without_indexing};
   }
   // Who can have requests sent on the same connection and sees their sizes learns whether a guess is in the table. What

@@ -2,6 +2,7 @@
 // an idle connection holds none. One thread.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -23,6 +24,12 @@ class OutputBlock {
     std::memcpy(block_ + size_, bytes, count);
     size_ += count;
   }
+  // Room for `most` more bytes, of which commit() says up to where they were used. Pointers of before are void.
+  char* reserve(std::size_t most) {
+    if (size_ + most > capacity_) grow(size_ + most);
+    return block_ + size_;
+  }
+  void commit(const char* end) { size_ = static_cast<std::size_t>(end - block_); }
   [[nodiscard]] std::span<char> content() { return {block_, size_}; }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
@@ -42,6 +49,8 @@ class OutputBlock {
     std::size_t capacity = least;
     if (capacity <= BufferPool::kLarge) {
       capacity = capacity <= BufferPool::kSmall ? BufferPool::kSmall : BufferPool::kLarge;
+    } else {
+      capacity = std::max(capacity, 2 * capacity_);
     }
     char* const larger = pool_->acquire(capacity);
     if (size_ > 0) std::memcpy(larger, block_, size_);

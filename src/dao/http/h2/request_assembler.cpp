@@ -1,6 +1,7 @@
 #include "dao/http/h2/request_assembler.h"
 
 #include <limits>
+#include <utility>
 
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/syntax.h"
@@ -17,10 +18,6 @@ constexpr std::size_t kTextKept = 4096;   // of a string, between requests
 
 Error malformed(std::string_view rule) {
   return {.origin = Origin::client, .kind = ErrorKind::malformed, .detail = rule};
-}
-
-bool is_value(std::string_view text) {
-  return h1::skip_field_value(text.data(), text.data() + text.size()) == text.data() + text.size();
 }
 
 // RFC 8441 section 5.1: the client's proof of having read an answer is not used.
@@ -42,88 +39,80 @@ void keep_small(std::string& text) {
 
 void RequestAssembler::begin() {
   forget_text();
-  has_authority_ = has_protocol_ = has_length_ = invalid_ = false;
-  hosts_ = count_ = bytes_ = 0;
+  has_authority_ = has_host_ = has_protocol_ = has_length_ = false;
+  count_ = bytes_ = 0;
 }
 
 void RequestAssembler::forget_text() {
-  for (std::string* text : {&method_, &scheme_, &authority_, &path_, &protocol_, &host_, &cookie_, &fields_}) {
+  for (std::string* text :
+       {&method_, &scheme_, &authority_, &path_, &protocol_, &host_, &cookie_, &fields_, &never_indexed_}) {
     keep_small(*text);
   }
 }
 
-bool RequestAssembler::add(std::string_view name, std::string_view value) {
+bool RequestAssembler::add(const HpackField& field, FieldId id) {
+  const auto [name, value] = std::pair{field.name, field.value};
   bytes_ += name.size() + value.size() + kLineOverhead;
   if (bytes_ > kFarBeyond * (limits_.head_max_bytes + limits_.target_max_bytes)) return false;
+  if (name.starts_with(':')) {
+    add_pseudo(name, value);
+  } else if (bytes_ <= limits_.head_max_bytes) {  // otherwise it is too much: finish() refuses
+    add_regular(name, value, id);
+    if (field.never_indexed) never_indexed_.append(name).append(":");
+  }
+  return true;
+}
+
+void RequestAssembler::add_pseudo(std::string_view name, std::string_view value) {
   if (name == ":path") {
     path_ = value.substr(0, limits_.target_max_bytes + 1);  // enough to be refused as too long
-    return true;
-  }
-  if (name == ":method") {
+  } else if (name == ":method") {
     method_ = value.substr(0, limits_.target_max_bytes);
-    return true;
-  }
-  if (name == ":scheme") {
+  } else if (name == ":scheme") {
     scheme_ = value.substr(0, limits_.target_max_bytes);
-    return true;
-  }
-  if (name == ":protocol") {
+  } else if (name == ":protocol") {
     protocol_ = value.substr(0, limits_.target_max_bytes);
     has_protocol_ = true;
-    return true;
-  }
-  if (bytes_ > limits_.head_max_bytes) return true;  // too much: finish() refuses
-  if (name == ":authority") {
+  } else if (bytes_ <= limits_.head_max_bytes) {
     authority_ = value;
     has_authority_ = true;
-    return true;
   }
-  if (!h1::is_token(name) || !is_value(value)) {
-    invalid_ = true;
-    return true;
-  }
+}
+
+void RequestAssembler::add_regular(std::string_view name, std::string_view value, FieldId id) {
   if (name == "cookie") {
     // RFC 9113 section 8.2.3: crumbs are one field.
     if (cookie_.empty()) ++count_;
     if (!cookie_.empty()) cookie_ += "; ";
     cookie_ += value;
-    return true;
+    return;
   }
   ++count_;
-  if (count_ > limits_.fields_max) return true;
-  if (name == "host") {
-    ++hosts_;
+  if (count_ > limits_.fields_max) return;
+  if (id == FieldId::host) {
+    has_host_ = true;
     host_ = value;
-    return true;
+    return;
   }
-  if (name == "content-length") has_length_ = true;
+  if (id == FieldId::content_length) has_length_ = true;
   fields_ += name;
   fields_ += ": ";
   fields_ += value;
   fields_ += "\r\n";
-  return true;
 }
 
 Result<> RequestAssembler::check_pseudo_fields() const {
-  if (invalid_) return std::unexpected(malformed("invalid field (RFC 9113 8.2.1)"));
-  if (has_protocol_ && method_ != "CONNECT") {
-    return std::unexpected(malformed("protocol without CONNECT (RFC 8441 4)"));
-  }
   if (method_ != "CONNECT" || has_protocol_) {
     if (!equals_ignoring_case(scheme_, "http") && !equals_ignoring_case(scheme_, "https")) {
       return std::unexpected(malformed("scheme (RFC 9113 8.3.1)"));
     }
     const char* const path_end = path_.data() + path_.size();
-    if (path_.empty() || (path_.front() != '/' && path_ != "*") ||
-        h1::skip_target(path_.data(), path_end) != path_end) {
+    if (h1::skip_target(path_.data(), path_end) != path_end) {
       return std::unexpected(malformed("invalid path (RFC 9113 8.3.1)"));
     }
   }
   if (!h1::is_token(method_)) return std::unexpected(malformed("invalid method (RFC 9113 8.3.1)"));
-  if (hosts_ > 1) return std::unexpected(malformed("more than one Host (RFC 9110 7.2)"));
-  if (has_authority_ && authority_.empty()) return std::unexpected(malformed("empty authority (RFC 9113 8.3.1)"));
-  if (has_authority_ && !is_value(authority_)) return std::unexpected(malformed("invalid authority (RFC 9113 8.3.1)"));
-  if (has_authority_ && hosts_ > 0 && !equals_ignoring_case(authority_, host_)) {
+  if (has_authority_ && has_host_ && !equals_ignoring_case(authority_, host_)) {
     return std::unexpected(malformed("authority and Host differ (RFC 9113 8.3.1)"));
   }
   if (has_protocol_ && !equals_ignoring_case(protocol_, "websocket")) {
@@ -131,6 +120,15 @@ Result<> RequestAssembler::check_pseudo_fields() const {
         .origin = Origin::client, .kind = ErrorKind::unsupported, .detail = "protocol of a CONNECT (RFC 9220 3)"});
   }
   return {};
+}
+
+void RequestAssembler::mark_never_indexed(std::span<Field> fields) const {
+  for (std::string_view left = never_indexed_; !left.empty(); left.remove_prefix(left.find(':') + 1)) {
+    const std::string_view name = left.substr(0, left.find(':'));
+    for (Field& field : fields) {
+      if (field.name == name) field.never_indexed = true;
+    }
+  }
 }
 
 Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
@@ -178,13 +176,14 @@ Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
     put(kLineEnd);
   }
   put(kLineEnd);
-  forget_text();
   HeadLimits limits = limits_;
   limits.head_max_bytes = std::numeric_limits<std::size_t>::max();  // counted above
   limits.fields_max = limits_.fields_max + 1;                       // Host may have come as :authority
   const Result<h1::ParsedBytes> parsed =
       h1::parse_request_head({begin, static_cast<std::size_t>(at - begin)}, limits, head);
   head.version_minor = 0;  // the text says 1.1
+  if (parsed) mark_never_indexed(head.fields);
+  forget_text();
   if (!parsed) return std::unexpected(parsed.error());
   if (websocket) {
     if (has_length_) return std::unexpected(malformed("Content-Length in a CONNECT (RFC 9110 9.3.6)"));
@@ -203,16 +202,16 @@ Result<> RequestAssembler::finish(bool end_stream, RequestHead& head) {
 }
 
 Result<> RequestAssembler::finish_trailers(std::string& text, std::vector<Field>& trailers) {
-  Error error = malformed("invalid trailer (RFC 9113 8.1)");
-  const bool too_large = count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes;
-  if (too_large) error = {.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "trailers too large"};
-  if (too_large || invalid_) {
+  if (count_ > limits_.fields_max || bytes_ > limits_.head_max_bytes) {
     forget_text();
-    return std::unexpected(error);
+    return std::unexpected(
+        Error{.origin = Origin::client, .kind = ErrorKind::head_too_large, .detail = "trailers too large"});
   }
   text.swap(fields_);
+  const Result<> parsed = h1::parse_trailers(text, limits_.fields_max, Origin::client, trailers);
+  if (parsed) mark_never_indexed(trailers);
   forget_text();
-  return h1::parse_trailers(text, limits_.fields_max, Origin::client, trailers);
+  return parsed;
 }
 
 }  // namespace dao::http::h2

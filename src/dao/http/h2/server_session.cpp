@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "dao/http/h1/message_io.h"
-#include "dao/http/h2/session_memory.h"
 #include "dao/rt/join.h"
 
 namespace dao::http::h2 {
@@ -25,194 +24,27 @@ constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kLingerMaxBytes = std::size_t{256} * 1024;
 // Reads before other connections have their turn.
 constexpr std::uint32_t kReadsPerBatch = 8;
-constexpr std::array<std::uint8_t, 8> kDrainPing = {'d', 'a', 'o', 'd', 'r', 'a', 'i', 'n'};
+constexpr std::string_view kDrainPing = "daodrain";
 
-nghttp2_nv pair_of(std::string_view name, std::string_view value) {
-  // nghttp2 copies both, and makes names lower-case.
-  return {reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NONE};
+ServerStream* stream_of(const StreamState& state) {
+  return static_cast<ServerStream*>(state.user);
+}
+
+std::array<SettingValue, 5> settings_of(const ServerSettings& settings) {
+  return {{
+      {Setting::max_concurrent_streams, settings.http2.max_concurrent_streams},
+      {Setting::initial_window_size, settings.http2.stream_window_bytes},
+      {Setting::max_header_list_size, static_cast<std::uint32_t>(settings.limits.head_max_bytes)},
+      {Setting::no_rfc7540_priorities, 1},    // RFC 9218 section 2.1
+      {Setting::enable_connect_protocol, 1},  // RFC 8441 section 3
+  }};
+}
+
+std::size_t header_block_max(const ServerSettings& settings) {
+  return kHeaderBlockFactor * (settings.limits.head_max_bytes + settings.limits.target_max_bytes);
 }
 
 }  // namespace
-
-struct ServerSession::Callbacks {
-  static ServerSession& self(void* user_data) { return *static_cast<ServerSession*>(user_data); }
-
-  static int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* header, void* user_data) {
-    if (header->type != NGHTTP2_SETTINGS) return 0;
-    ServerSession& that = self(user_data);
-    that.widest_window_ = 0;
-    for (const ServerStream* stream : that.streams_) {
-      const std::int64_t window = nghttp2_session_get_stream_remote_window_size(session, stream->id());
-      that.widest_window_ = std::max(that.widest_window_, window);
-    }
-    return 0;
-  }
-
-  static int on_begin_headers(nghttp2_session*, const nghttp2_frame*, void* user_data) {
-    self(user_data).assembler_.begin();
-    return 0;
-  }
-
-  static int on_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
-                       const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user_data) {
-    const bool sane = self(user_data).assembler_.add({reinterpret_cast<const char*>(name), name_size},
-                                                     {reinterpret_cast<const char*>(value), value_size});
-    if (sane) return 0;
-    self(user_data).flood_ = Flood::header_bytes;
-    return NGHTTP2_ERR_CALLBACK_FAILURE;
-  }
-
-  // RFC 9113 section 8.1.1: a malformed request is a stream error, whatever the flaw.
-  static int on_invalid_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t*, std::size_t,
-                               const std::uint8_t*, std::size_t, std::uint8_t, void*) {
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  }
-
-  static int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
-    ServerSession& that = self(user_data);
-    switch (frame->hd.type) {
-      case NGHTTP2_HEADERS:
-        if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-          that.request_arrived(*frame);
-        } else if (ServerStream* stream = that.stream_of(frame->hd.stream_id); stream != nullptr) {
-          if (stream->trailers_arrived(that.assembler_)) {
-            stream->body_ended();
-          } else {
-            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_PROTOCOL_ERROR);
-          }
-        }
-        break;
-      case NGHTTP2_DATA:
-        if (frame->hd.length > 0 && frame->hd.length == frame->data.padlen &&
-            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
-          if (const std::optional<Flood> flood = that.watch_.padding_only(that.loop_.now())) that.flood_ = flood;
-        }
-        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
-          if (ServerStream* stream = that.stream_of(frame->hd.stream_id); stream != nullptr) stream->body_ended();
-        }
-        break;
-      case NGHTTP2_SETTINGS:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) that.settings_arrived(frame->settings);
-        break;
-      case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && std::ranges::equal(frame->ping.opaque_data, kDrainPing)) {
-          that.drain_answered_ = true;
-        }
-        break;
-      default:
-        break;
-    }
-    return 0;
-  }
-
-  static int on_data_chunk(nghttp2_session* session, std::uint8_t, std::int32_t id, const std::uint8_t* data,
-                           std::size_t size, void* user_data) {
-    ServerStream* stream = self(user_data).stream_of(id);
-    if (stream == nullptr || stream->lost()) {
-      nghttp2_session_consume(session, id, size);
-    } else {
-      stream->body_arrived({reinterpret_cast<const char*>(data), size});
-    }
-    return 0;
-  }
-
-  static int on_stream_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user_data) {
-    ServerStream* stream = self(user_data).stream_of(id);
-    if (stream == nullptr) return 0;
-    stream->closed = true;
-    --self(user_data).open_;
-    if (!stream->complete() || !stream->request_complete()) stream->lose(ErrorKind::reset);
-    return 0;
-  }
-
-  static int on_frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
-    ServerSession& that = self(user_data);
-    const std::uint8_t type = frame->hd.type;
-    if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) {
-      ServerStream* const stream = that.stream_of(frame->hd.stream_id);
-      if (type == NGHTTP2_DATA && frame->hd.length > 0) {
-        that.watch_.data_sent(frame->hd.length, stream != nullptr && stream->all_taken());
-      }
-      if (stream != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) stream->end_sent();
-    }
-    if (type == NGHTTP2_RST_STREAM) {
-      that.watch_.reset_by_us(static_cast<std::uint32_t>(frame->hd.stream_id));
-      switch (frame->rst_stream.error_code) {
-        case NGHTTP2_NO_ERROR:
-        case NGHTTP2_INTERNAL_ERROR:
-        case NGHTTP2_CANCEL:
-          break;
-        default:  // something that the client did
-          if (const std::optional<Flood> flood = that.watch_.reset(that.loop_.now())) that.flood_ = flood;
-      }
-    }
-    return 0;
-  }
-
-  static ssize_t read_data(nghttp2_session* session, std::int32_t id, std::uint8_t*, std::size_t most,
-                           std::uint32_t* flags, nghttp2_data_source*, void* user_data) {
-    const auto* stream = static_cast<const ServerStream*>(nghttp2_session_get_stream_user_data(session, id));
-    if (stream == nullptr) return NGHTTP2_ERR_DEFERRED;
-    const ServerStream::Offer offer = stream->offer(most);
-    if (offer.nothing_yet) return NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (offer.last) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (!offer.trailers.empty()) {
-      *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-      self(user_data).submit_trailers(id, offer.trailers);
-    }
-    return static_cast<ssize_t>(offer.bytes);
-  }
-
-  static int send_data(nghttp2_session* session, nghttp2_frame* frame, const std::uint8_t* header, std::size_t size,
-                       nghttp2_data_source*, void* user_data) {
-    constexpr std::size_t kFrameHeader = 9;
-    OutputBlock& output = self(user_data).output_;
-    if (output.size() >= kOutputMax) return NGHTTP2_ERR_WOULDBLOCK;
-    auto* stream = static_cast<ServerStream*>(nghttp2_session_get_stream_user_data(session, frame->hd.stream_id));
-    const std::span<const char> bytes = stream == nullptr ? std::span<const char>{} : stream->take(size);
-    if (bytes.size() != size) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // given up meanwhile
-    output.append(header, kFrameHeader);
-    output.append(bytes.data(), bytes.size());
-    if (size > 0) self(user_data).output_has_data_ = true;
-    return 0;
-  }
-
-  static const nghttp2_session_callbacks* table() {
-    static const nghttp2_session_callbacks* const shared = [] {
-      nghttp2_session_callbacks* made = nullptr;
-      nghttp2_session_callbacks_new(&made);
-      nghttp2_session_callbacks_set_on_begin_frame_callback(made, on_begin_frame);
-      nghttp2_session_callbacks_set_on_begin_headers_callback(made, on_begin_headers);
-      nghttp2_session_callbacks_set_on_header_callback(made, on_header);
-      nghttp2_session_callbacks_set_on_invalid_header_callback(made, on_invalid_header);
-      nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame_recv);
-      nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data_chunk);
-      nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
-      nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_send);
-      nghttp2_session_callbacks_set_send_data_callback(made, send_data);
-      return made;
-    }();
-    return shared;
-  }
-
-  static const nghttp2_option* options() {
-    static const nghttp2_option* const shared = [] {
-      constexpr std::size_t kOursIsStricter = 1'000'000;  // FrameWatch counts these
-      nghttp2_option* made = nullptr;
-      nghttp2_option_new(&made);
-      nghttp2_option_set_no_auto_window_update(made, 1);
-      nghttp2_option_set_no_closed_streams(made, 1);
-      nghttp2_option_set_builtin_recv_extension_type(made, NGHTTP2_PRIORITY_UPDATE);
-      nghttp2_option_set_stream_reset_rate_limit(made, kOursIsStricter, kOursIsStricter);
-      nghttp2_option_set_max_continuations(made, kOursIsStricter);
-      return made;
-    }();
-    return shared;
-  }
-};
 
 ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream, net::Peer peer, BufferPool& buffers,
                              const ServerSettings& settings, RequestHandler& handler, rt::Cancel& drain)
@@ -224,13 +56,18 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       handler_(handler),
       drain_(drain),
       accepted_(loop.now()),
-      watch_(settings.http2, kHeaderBlockFactor * (settings.limits.head_max_bytes + settings.limits.target_max_bytes)),
-      assembler_(settings.limits),
-      idle_since_(loop.now()),
       output_(buffers),
       sending_(buffers),
+      connection_(Connection::Role::server, output_, *this,
+                  {.stream_window = settings.http2.stream_window_bytes,
+                   .connection_window = settings.http2.connection_window_bytes,
+                   .header_block_max_bytes = header_block_max(settings),
+                   .continuations_max = settings.http2.continuations_max},
+                  settings_of(settings)),
+      watch_(settings.http2, header_block_max(settings)),
+      assembler_(settings.limits),
+      idle_since_(loop.now()),
       data_written_(loop.now()) {
-  nghttp2_session_server_new3(&session_, Callbacks::table(), this, Callbacks::options(), session_memory());
   deadline_.session = drain_timer_.session = flush_timer_.session = drain_hook_.session = this;
   deadline_.fire = [](rt::Timer& self) { static_cast<SessionTimer&>(self).session->deadline_passed(); };
   drain_timer_.fire = [](rt::Timer& self) { static_cast<SessionTimer&>(self).session->finish_drain(); };
@@ -238,33 +75,6 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
   drain_hook_.cancelled = [](rt::Cancel::Hook& self, ErrorKind) {
     static_cast<DrainHook&>(self).session->begin_drain();
   };
-  const ServerLimits& limits = settings.http2;
-  const auto header_list = static_cast<std::uint32_t>(settings.limits.head_max_bytes);
-  const std::array<nghttp2_settings_entry, 5> entries = {{
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_INITIAL_MAX_CONCURRENT_STREAMS},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
-      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, header_list},
-      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},    // RFC 9218 section 2.1
-      {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},  // RFC 8441 section 3
-  }};
-  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size());
-  // nghttp2 ends the connection of a client that opens one stream too many; we refuse the stream (RFC 9113 section
-  // 5.1.2). So it must not know the limit, which is written over its first setting.
-  const std::uint8_t* frame = nullptr;
-  const ssize_t size = nghttp2_session_mem_send(session_, &frame);
-  constexpr std::size_t kFirstValue = 11;  // behind the frame's header and the setting's identifier
-  if (size > 0) {
-    output_.append(frame, static_cast<std::size_t>(size));
-    for (std::size_t i = 0; i < 4; ++i) {
-      output_.content()[kFirstValue + i] = static_cast<char>(limits.max_concurrent_streams >> (24U - 8U * i));
-    }
-  }
-  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
-                                        static_cast<std::int32_t>(limits.connection_window_bytes));
-}
-
-ServerSession::~ServerSession() {
-  nghttp2_session_del(session_);
 }
 
 rt::Task<> ServerSession::serve(std::string already_read) {
@@ -340,6 +150,7 @@ rt::Task<Result<>> ServerSession::write_loop() {
       continue;
     }
     sending_.swap(output_);
+    connection_.output_taken();
     sending_has_data_ = std::exchange(output_has_data_, false);
     iovec piece{sending_.content().data(), sending_.size()};
     std::span<iovec> pieces{&piece, 1};
@@ -382,79 +193,33 @@ void ServerSession::feed(std::string_view bytes) {
     arm_deadline();
     return;
   }
-  const std::uint64_t blocks_before = watch_.header_blocks();
-  if (const std::optional<Flood> flood = watch_.see(bytes, loop_.now())) {
-    end_by_flood(*flood);
-    return;
-  }
-  if (watch_.broken()) {
-    end(*watch_.broken());
-    return;
-  }
-  if (watch_.header_blocks() != blocks_before || !watch_.in_header_block()) headers_began_ = loop_.now();
-  const ssize_t fed =
-      nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  if (flood_ || fed == NGHTTP2_ERR_FLOODED) {
+  const std::uint64_t blocks_before = connection_.header_blocks();
+  const bool understood = connection_.receive(bytes);
+  if (connection_.header_blocks() != blocks_before || !connection_.in_header_block()) headers_began_ = loop_.now();
+  if (flood_ || connection_.answers_flood()) {
     end_by_flood(flood_.value_or(Flood::queued_answers));
     return;
   }
-  if (fed < 0 || broken_) {
-    end(broken_.value_or(NGHTTP2_PROTOCOL_ERROR));
+  if (!understood) {
+    end(connection_.error());
     return;
   }
   if (drain_answered_) finish_drain();
   pump();
-  if (!ended_ && nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) {
-    end(std::nullopt);  // nghttp2 has said why
-  }
   arm_deadline();
 }
 
 void ServerSession::pump() {
-  if (ended_ || lost_) return;
-  while (output_.size() < kOutputMax) {
-    const std::uint8_t* frame = nullptr;
-    const ssize_t size = nghttp2_session_mem_send(session_, &frame);
-    if (size < 0) {
-      end(NGHTTP2_INTERNAL_ERROR);
-      return;
-    }
-    if (size == 0) break;
-    output_.append(frame, static_cast<std::size_t>(size));
-  }
+  if (over()) return;
+  connection_.send_data(kOutputMax);
   if (flood_) end_by_flood(*flood_);
   if (!output_.empty()) work_.set();
 }
 
-void ServerSession::append_goaway(std::uint32_t code) {
-  const auto last = static_cast<std::uint32_t>(last_stream_);
-  const auto byte = [](std::uint32_t word, unsigned shift) { return static_cast<std::uint8_t>(word >> shift); };
-  const std::array<std::uint8_t, 17> frame = {
-      0,
-      0,
-      8,
-      NGHTTP2_GOAWAY,
-      0,
-      0,
-      0,
-      0,
-      0,  // no flags, stream 0
-      byte(last, 24),
-      byte(last, 16),
-      byte(last, 8),
-      byte(last, 0),
-      byte(code, 24),
-      byte(code, 16),
-      byte(code, 8),
-      byte(code, 0),
-  };
-  output_.append(frame.data(), frame.size());
-}
-
-void ServerSession::end(std::optional<std::uint32_t> code) {
-  if (ended_ || lost_) return;
+void ServerSession::end(std::optional<ErrorCode> code) {
+  if (over()) return;
   ended_ = true;
-  if (code) append_goaway(*code);
+  if (code) connection_.goaway(last_stream_, *code);
   lose_streams(ErrorKind::closed);
   stop_reading_.request();
   loop_.timers().schedule(flush_timer_, loop_.now() + kFlushTime);
@@ -462,9 +227,9 @@ void ServerSession::end(std::optional<std::uint32_t> code) {
 }
 
 void ServerSession::end_by_flood(Flood flood) {
-  if (ended_ || lost_) return;
+  if (over()) return;
   handler_.flooded(flood, peer_);
-  end(NGHTTP2_ENHANCE_YOUR_CALM);
+  end(ErrorCode::enhance_your_calm);
 }
 
 void ServerSession::connection_lost(ErrorKind why) {
@@ -480,30 +245,30 @@ void ServerSession::lose_streams(ErrorKind why) {
 }
 
 void ServerSession::begin_drain() {
-  if (draining_ != Drain::no || ended_ || lost_) return;
+  if (draining_ != Drain::no || over()) return;
   draining_ = Drain::announced;
-  nghttp2_submit_shutdown_notice(session_);
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing.data());
+  connection_.goaway(kStreamIdMax, ErrorCode::no_error);  // RFC 9113 section 6.8: more may be on their way
+  connection_.ping(kDrainPing);
   loop_.timers().schedule(drain_timer_, loop_.now() + kDrainRoundTrip);
   pump();
 }
 
 // The client has had time to read the notice: what it sends from now on is refused.
 void ServerSession::finish_drain() {
-  if (draining_ != Drain::announced || ended_ || lost_) return;
+  if (draining_ != Drain::announced || over()) return;
   draining_ = Drain::done;
   loop_.timers().cancel(drain_timer_);
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
-                        NGHTTP2_NO_ERROR, nullptr, 0);
+  connection_.goaway(connection_.last_stream(), ErrorCode::no_error);
+  connection_.refuse_above(connection_.last_stream());
   pump();
   if (running_ == 0) end(std::nullopt);
 }
 
 void ServerSession::arm_deadline() {
-  if (ended_ || lost_) return;
-  if (!settings_received_) {
+  if (over()) return;
+  if (!connection_.settings_came()) {
     loop_.timers().schedule(deadline_, accepted_ + settings_.header_timeout);
-  } else if (watch_.in_header_block()) {
+  } else if (connection_.in_header_block()) {
     loop_.timers().schedule(deadline_, headers_began_ + settings_.header_timeout);
   } else if (running_ == 0) {
     loop_.timers().schedule(deadline_, idle_since_ + settings_.idle_timeout);
@@ -513,52 +278,128 @@ void ServerSession::arm_deadline() {
 }
 
 void ServerSession::deadline_passed() {
-  if (!settings_received_) {
-    end(NGHTTP2_SETTINGS_TIMEOUT);
+  if (!connection_.settings_came()) {
+    end(ErrorCode::settings_timeout);
   } else {
-    end(watch_.in_header_block() ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR);
+    end(connection_.in_header_block() ? ErrorCode::protocol_error : ErrorCode::no_error);
   }
 }
 
-ServerStream* ServerSession::stream_of(std::int32_t id) const {
-  return static_cast<ServerStream*>(nghttp2_session_get_stream_user_data(session_, id));
+// --- what the connection tells
+// ----------------------------------------------------------------------------------------
+
+std::optional<ErrorCode> ServerSession::unless_flood(std::optional<Flood> flood) {
+  if (!flood) return std::nullopt;
+  flood_ = flood;
+  return ErrorCode::enhance_your_calm;
 }
 
-void ServerSession::settings_arrived(const nghttp2_settings& settings) {
-  settings_received_ = true;
-  for (std::size_t i = 0; i < settings.niv; ++i) {
-    const nghttp2_settings_entry& entry = settings.iv[i];
-    if (entry.settings_id != NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE) continue;
-    // RFC 9113 section 6.9.2; nghttp2 resets the stream only.
-    if (widest_window_ + entry.value - initial_window_ > NGHTTP2_MAX_WINDOW_SIZE) broken_ = NGHTTP2_FLOW_CONTROL_ERROR;
-    initial_window_ = entry.value;
-  }
+std::optional<ErrorCode> ServerSession::on_frame(const FrameHeader& header) {
+  return unless_flood(watch_.see(header, loop_.now()));
 }
 
-void ServerSession::request_arrived(const nghttp2_frame& frame) {
-  const std::int32_t id = frame.hd.stream_id;
-  if (frame.headers.pri_spec.stream_id == id) {  // RFC 7540 section 5.3.1
-    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
+std::optional<ErrorCode> ServerSession::on_padding_only() {
+  return unless_flood(watch_.padding_only(loop_.now()));
+}
+
+void ServerSession::on_section(StreamState&) {
+  assembler_.begin();
+}
+
+bool ServerSession::on_field(StreamState&, const HpackField& field, FieldId id) {
+  if (assembler_.add(field, id)) return true;
+  flood_ = Flood::header_bytes;
+  return false;
+}
+
+void ServerSession::on_section_end(StreamState& state, SectionKind kind, bool ends_stream) {
+  if (kind == SectionKind::request) {
+    request_arrived(state, ends_stream);
     return;
   }
+  ServerStream& stream = *stream_of(state);
+  if (stream.trailers_arrived(assembler_)) {
+    stream.body_ended();
+  } else {
+    connection_.reset(state.id, ErrorCode::protocol_error);
+  }
+}
+
+void ServerSession::on_data(StreamState& state, std::span<const char> bytes) {
+  ServerStream& stream = *stream_of(state);
+  if (stream.lost()) {
+    connection_.consume(state.id, bytes.size());
+  } else {
+    stream.body_arrived(bytes);
+  }
+}
+
+void ServerSession::on_remote_end(StreamState& state) {
+  stream_of(state)->body_ended();
+}
+
+void ServerSession::on_close(StreamState& state, ErrorCode, bool) {
+  ServerStream& stream = *stream_of(state);
+  stream.closed = true;
+  --open_;
+  if (!stream.complete() || !stream.request_complete()) stream.lose(ErrorKind::reset);
+}
+
+void ServerSession::on_reset_sent(ErrorCode code) {
+  const bool of_our_own = code == ErrorCode::no_error || code == ErrorCode::internal_error || code == ErrorCode::cancel;
+  if (of_our_own) return;
+  if (const std::optional<Flood> flood = watch_.reset(loop_.now())) flood_ = flood;  // the client has made us do it
+}
+
+void ServerSession::on_ping_answer(std::string_view payload) {
+  if (payload == kDrainPing) drain_answered_ = true;
+}
+
+DataOffer ServerSession::offer(StreamState& state, std::size_t most) {
+  return stream_of(state)->offer(most);
+}
+
+std::span<const char> ServerSession::take(StreamState& state, std::size_t bytes) {
+  ServerStream& stream = *stream_of(state);
+  const std::span<const char> taken = stream.take(bytes);
+  if (bytes > 0) {
+    output_has_data_ = true;
+    watch_.data_sent(bytes, stream.all_taken());
+  }
+  return taken;
+}
+
+void ServerSession::on_local_end(StreamState& state) {
+  stream_of(state)->end_sent();
+}
+
+// --- requests --------------------------------------------------------------------------------------------------------
+
+void ServerSession::request_arrived(StreamState& state, bool ends_stream) {
   // Streams that were reset count for the work they still do.
   const std::size_t most = settings_.http2.max_concurrent_streams;
   if (open_ >= most || running_ >= 2 * most) {
-    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    connection_.reset(state.id, ErrorCode::refused_stream);
     return;
   }
-  const bool end_stream = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-  auto stream = std::make_unique<ServerStream>(*this, id, handler_.borrow_request_head());
-  const Result<> understood = assembler_.finish(end_stream, stream->request());
+  auto stream = std::make_unique<ServerStream>(*this, state.id, handler_.borrow_request_head());
+  const Result<> understood = assembler_.finish(ends_stream, stream->request());
   if (!understood) stream->rejected = understood.error();
-  if (end_stream) stream->body_ended();
-  nghttp2_session_set_stream_user_data(session_, id, stream.get());
-  last_stream_ = id;
+  if (ends_stream) stream->body_ended();
+  state.user = stream.get();
+  last_stream_ = state.id;
   stream->position = streams_.size();
   streams_.push_back(stream.get());
   ++open_;
   if (++running_ == 1) handler_.connection_idle(false);
   loop_.spawn(run(std::move(stream)));
+}
+
+// What is said of a stream that one of the sides has not ended when its exchange is over.
+ErrorCode ServerSession::code_for_rest(const ServerStream& stream) {
+  if (stream.complete()) return ErrorCode::no_error;  // RFC 9113 section 8.1: the rest of the request is not needed
+  // RFC 8441 section 5.3: CANCEL is what a reset of the TCP connection would be.
+  return stream.tunnelled() ? ErrorCode::cancel : ErrorCode::internal_error;
 }
 
 rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
@@ -572,18 +413,12 @@ rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
   }
   stream->watch_client(nullptr);
   const std::size_t unread = stream->discard_body();
-  if (unread > 0) nghttp2_session_consume_connection(session_, unread);
+  if (unread > 0 && !over()) connection_.consume_connection(unread);
   if (!stream->closed) {
     --open_;
-    nghttp2_session_set_stream_user_data(session_, stream->id(), nullptr);
-    if (!stream->complete()) {
-      // RFC 8441 section 5.3: CANCEL is what a reset of the TCP connection would be.
-      const std::uint32_t code = stream->tunnelled() ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR;
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), code);
-    } else if (!stream->request_complete()) {
-      // RFC 9113 section 8.1: the rest of the request is not needed.
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id(), NGHTTP2_NO_ERROR);
-    }
+    stream->closed = true;
+    connection_.find(stream->id())->user = nullptr;
+    if (!over()) connection_.reset(stream->id(), code_for_rest(*stream));
   }
   streams_.back()->position = stream->position;
   std::swap(streams_[stream->position], streams_.back());
@@ -601,72 +436,73 @@ rt::Task<> ServerSession::run(std::unique_ptr<ServerStream> stream) {
 
 void ServerSession::add_fields(std::span<const Field> fields) {
   for (const Field& field : fields) {
-    if (!field.dropped && !is_hop_by_hop(field.id)) fields_.push_back(pair_of(field.name, field.value));
+    if (!field.dropped && !is_hop_by_hop(field.id)) connection_.add_field(field);
   }
 }
 
-void ServerSession::submit_interim(std::int32_t id, const ResponseHead& head) {
+void ServerSession::begin_answer(const ResponseHead& head) {
   char status[3];
   std::to_chars(status, status + sizeof status, head.status);
-  fields_.clear();
-  fields_.push_back(pair_of(":status", {status, sizeof status}));
+  connection_.begin_head();
+  connection_.add_field({.name = ":status", .value = {status, sizeof status}});
   add_fields(head.fields);
-  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, id, nullptr, fields_.data(), fields_.size(), nullptr);
+}
+
+void ServerSession::submit_interim(std::uint32_t id, const ResponseHead& head) {
+  StreamState* const state = connection_.find(id);
+  if (state == nullptr || over()) return;
+  begin_answer(head);
+  connection_.end_head(*state, false);
   pump();
 }
 
-void ServerSession::submit_head(std::int32_t id, const ResponseHead& head, const std::uint64_t* length,
-                                bool end_stream) {
-  char status[3];
-  std::to_chars(status, status + sizeof status, head.status);
-  char digits[20];
-  fields_.clear();
-  fields_.push_back(pair_of(":status", {status, sizeof status}));
-  add_fields(head.fields);
+void ServerSession::submit_head(std::uint32_t id, const ResponseHead& head, const std::uint64_t* length,
+                                bool ends_stream) {
+  StreamState* const state = connection_.find(id);
+  if (state == nullptr || over()) return;
+  begin_answer(head);
   if (length != nullptr) {
+    char digits[20];
     const char* const digits_end = std::to_chars(digits, digits + sizeof digits, *length).ptr;
-    fields_.push_back(pair_of("content-length", {digits, static_cast<std::size_t>(digits_end - digits)}));
+    const std::string_view text{digits, static_cast<std::size_t>(digits_end - digits)};
+    connection_.add_field({.name = "content-length", .value = text, .id = FieldId::content_length});
   }
-  nghttp2_data_provider body{};
-  body.read_callback = Callbacks::read_data;
-  nghttp2_submit_response(session_, id, fields_.data(), fields_.size(), end_stream ? nullptr : &body);
+  if (!ends_stream) connection_.start_body(*state);
+  connection_.end_head(*state, ends_stream);
   pump();
 }
 
-void ServerSession::submit_trailers(std::int32_t id, std::span<const Field> trailers) {
-  fields_.clear();
-  add_fields(trailers);
-  nghttp2_submit_trailer(session_, id, fields_.data(), fields_.size());
-}
-
-void ServerSession::resume(std::int32_t id) {
-  nghttp2_session_resume_data(session_, id);
+void ServerSession::resume(std::uint32_t id) {
+  connection_.resume(id);
   pump();
 }
 
-void ServerSession::consumed(std::int32_t id, std::size_t bytes) {
-  nghttp2_session_consume(session_, id, bytes);
+void ServerSession::consumed(std::uint32_t id, std::size_t bytes) {
+  if (over()) return;
+  connection_.consume(id, bytes);
   pump();
 }
 
 std::size_t ServerSession::relieve_connection(std::size_t bytes) {
   if (relieved_ + bytes > settings_.http2.websockets_hold_bytes) return 0;
   relieved_ += bytes;
-  nghttp2_session_consume_connection(session_, bytes);
+  if (!over()) connection_.consume_connection(bytes);
   return bytes;
 }
 
-void ServerSession::tunnel_consumed(std::int32_t id, std::size_t bytes, std::size_t relieved) {
+void ServerSession::tunnel_consumed(std::uint32_t id, std::size_t bytes, std::size_t relieved) {
   relieved_ -= relieved;
-  nghttp2_session_consume_stream(session_, id, bytes);
-  nghttp2_session_consume_connection(session_, bytes - relieved);
+  if (over()) return;
+  connection_.consume_stream(id, bytes);
+  connection_.consume_connection(bytes - relieved);
   pump();
 }
 
-bool ServerSession::busy_with_others(std::int32_t id, bool has_data) const {
+bool ServerSession::busy_with_others(std::uint32_t id, bool has_data) const {
   if (sending_has_data_) return true;  // the write has a time limit of its own
-  const bool window = nghttp2_session_get_stream_remote_window_size(session_, id) > 0;
-  const bool may_send = !has_data || (window && nghttp2_session_get_remote_window_size(session_) > 0);
+  const StreamState* const state = connection_.find(id);
+  const bool window = state != nullptr && state->send_window > 0;
+  const bool may_send = !has_data || (window && connection_.send_window() > 0);
   if (may_send && !sending_.empty()) return true;  // the output is full
   return window && loop_.now() - data_written_ < settings_.write_timeout;
 }

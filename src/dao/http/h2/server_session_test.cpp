@@ -3,6 +3,7 @@
 #include "dao/http/h2/server_session.h"
 
 #include <gtest/gtest.h>
+#include <nghttp2/nghttp2.h>
 
 #include <functional>
 #include <map>

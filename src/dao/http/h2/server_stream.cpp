@@ -8,7 +8,7 @@
 
 namespace dao::http::h2 {
 
-ServerStream::ServerStream(ServerSession& session, std::int32_t id, std::unique_ptr<RequestHead> head)
+ServerStream::ServerStream(ServerSession& session, std::uint32_t id, std::unique_ptr<RequestHead> head)
     : session_(session), id_(id), head_(std::move(head)), started_(session.loop_.now()), inbox_(session.buffers_) {}
 
 const net::TlsFacts* ServerStream::tls() const {
@@ -116,7 +116,7 @@ rt::Task<Result<BodyPiece>> ServerStream::read_body(rt::Cancel* cancel, Nanoseco
   co_return piece;
 }
 
-ServerStream::Offer ServerStream::offer(std::size_t most) const {
+DataOffer ServerStream::offer(std::size_t most) const {
   if (aborted_) return {.nothing_yet = true};
   const std::size_t bytes = std::min(most, outbox_.size());
   const bool last = last_given_ && bytes == outbox_.size();

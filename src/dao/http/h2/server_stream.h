@@ -2,7 +2,8 @@
 // upgrade() its DATA frames are a byte stream in both directions (server_tunnel.h).
 //
 // The session calls what is under "for the session"; nothing of that resumes anybody inside the call. After the stream
-// was lost (reset, or its connection ended) every operation fails with why, and nothing is asked of nghttp2 any more.
+// was lost (reset, or its connection ended) every operation fails with why, and nothing is asked of the session any
+// more.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include "dao/http/exchange.h"
 #include "dao/http/h2/body_queue.h"
+#include "dao/http/h2/connection.h"
 #include "dao/http/h2/request_assembler.h"
 #include "dao/http/h2/server_tunnel.h"
 #include "dao/http/request_handler.h"
@@ -26,7 +28,7 @@ class ServerSession;
 
 class ServerStream final : public Exchange {
  public:
-  ServerStream(ServerSession& session, std::int32_t id, std::unique_ptr<RequestHead> head);
+  ServerStream(ServerSession& session, std::uint32_t id, std::unique_ptr<RequestHead> head);
   static void* operator new(std::size_t size) { return rt::FramePool::allocate(size); }
   static void operator delete(void* stream, std::size_t size) noexcept { rt::FramePool::release(stream, size); }
 
@@ -51,7 +53,7 @@ class ServerStream final : public Exchange {
   void close_after() override {}  // an answer ends its stream, not the connection
 
   // For the session.
-  [[nodiscard]] std::int32_t id() const { return id_; }
+  [[nodiscard]] std::uint32_t id() const { return id_; }
   void body_arrived(std::span<const char> bytes);
   void body_ended();
   Result<> trailers_arrived(RequestAssembler& assembler) { return assembler.finish_trailers(trailer_text_, trailers_); }
@@ -59,13 +61,7 @@ class ServerStream final : public Exchange {
   void lose(ErrorKind why);
   [[nodiscard]] bool lost() const { return lost_ != ErrorKind::none; }
   // How much of at most `most` bytes goes into the next DATA frame. Nothing: not now.
-  struct Offer {
-    bool nothing_yet = false;
-    std::size_t bytes = 0;
-    bool last = false;
-    std::span<const Field> trailers{};  // with the last one: the stream ends with these
-  };
-  [[nodiscard]] Offer offer(std::size_t most) const;
+  [[nodiscard]] DataOffer offer(std::size_t most) const;
   // The next `bytes` of what was offered, as they go out.
   std::span<const char> take(std::size_t bytes);
   [[nodiscard]] bool all_taken() const { return outbox_.empty(); }
@@ -80,7 +76,7 @@ class ServerStream final : public Exchange {
   std::unique_ptr<RequestHead> take_head() { return std::move(head_); }
 
   std::size_t position = 0;       // in the session's list
-  bool closed = false;            // nghttp2 has forgotten the stream
+  bool closed = false;            // the session has forgotten the stream
   std::optional<Error> rejected;  // the request was not understood
 
  private:
@@ -96,7 +92,7 @@ class ServerStream final : public Exchange {
   [[nodiscard]] bool others_move() const;
 
   ServerSession& session_;
-  std::int32_t id_;
+  std::uint32_t id_;
   std::unique_ptr<RequestHead> head_;
   Instant started_;
   ErrorKind lost_ = ErrorKind::none;

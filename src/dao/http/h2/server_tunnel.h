@@ -1,10 +1,10 @@
 // A stream of a ServerSession that has left HTTP (RFC 8441 section 5), as a byte stream: DATA frames each way,
 // END_STREAM as the end of a direction, RST_STREAM as a reset. Internal to http/h2; part of its ServerStream.
 //
-// Reading lends the bytes where nghttp2's went (buffered()), and gives the stream's window back as they are consumed.
-// Writing copies into the session's output buffer, within the windows of stream and connection and the buffer's bound;
-// what does not fit yet is taken from the caller's memory when there is room, in turn with the connection's other
-// streams.
+// Reading lends the bytes where Connection's went (buffered()), and gives the stream's window back as they are
+// consumed. Writing copies into the session's output buffer, within the windows of stream and connection and the
+// buffer's bound; what does not fit yet is taken from the caller's memory when there is room, in turn with the
+// connection's other streams.
 #pragma once
 
 #include <cstddef>
