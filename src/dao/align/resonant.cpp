@@ -4,7 +4,9 @@
 //   latency = 2 + s/2      s: doublings of its time to answer over the typical one of the candidates. Of slower ones
 //                          half counts again (going there costs a slot for longer, too). What chance explains counts
 //                          for little: s is shrunk by (1 - (d/s)^2) with d = twice its standard error + 0.1, 0 below d.
-//   errors  = -log2(1 - e)/2       e: share of attempts that failed
+//   errors  = -log2(1 - e)/2 + e*m  e: share of attempts that failed; m: what latency + queue of the next best one have
+//                          above its own, for that is where a failure goes next: failing fast is no better than a slow
+//                          success
 //   queue   = log2(1 + q/w)/2      q: in flight now, over all workers; w: its weight over the mean weight
 //   load_resonance = latency + errors + queue, at most 10
 //   intent_gap     = 0 if it is for the request's intent, 5 if for any, 10 if for others
@@ -45,6 +47,9 @@ constexpr std::uint64_t kExploreAgainOneOf = 8;
 constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
 constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
 constexpr double kFewErrors = 0.16;  // a fifth of the attempts
+// A dozen are no verdict on one that has begun to fail (so that presence sees as many as it wants before it leaves an
+// upstream to trials), nor on one that has come back.
+constexpr std::uint64_t kDozen = 12;
 constexpr double kMost = 10;
 constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
 
@@ -73,13 +78,24 @@ class Resonant final : public Policy {
   struct Known {
     double rate = 0;  // 1 / time to answer; 0: not known
     double latency = 2;
-    double errors = 0;
+    double errors = 0;  // but for what depends on the others
+    double error_rate = 0;
     double tempo = 0;
-    double share = 1;   // mean weight over its own
-    double credit = 0;  // of turns, where it is as good as others
+    bool returning = false;  // on the ramp of slow start
+    bool few = false;        // attempts since it came back, or began to fail as it does
+    double share = 1;        // mean weight over its own
+    double credit = 0;       // of turns, where it is as good as others
     Instant looked_at{};
     std::int64_t queued = -1;  // in flight, when `queue` was worked out with `share`
     double queue = 0;
+  };
+  // Where a failed attempt would go next.
+  struct Elsewhere {
+    std::size_t best = 0;  // candidate
+    double cost = std::numeric_limits<double>::infinity();
+    double time = 0;  // latency + queue
+    double second_cost = std::numeric_limits<double>::infinity();
+    double second_time = 0;
   };
   struct Best {
     std::size_t index = 0;
@@ -95,10 +111,13 @@ class Resonant final : public Policy {
   // False: that was done a moment ago.
   bool refresh(const Choosing& choosing, std::size_t index);
   double queue(const Choosing& choosing, std::size_t index);
+  double errors(const Choosing& choosing, std::size_t index);
   double score(const Choosing& choosing, std::size_t index);
-  // So that it would not be chosen while nothing waits anywhere, and by how much.
-  static bool looks_worse(const Known& known, const Known& best, double by) {
-    return known.latency + known.errors > best.latency + best.errors + by;
+  void look_elsewhere(const Choosing& choosing, std::span<const std::uint32_t> drawn);
+  // So that it would not be chosen while nothing waits there.
+  bool looks_worse(const Choosing& choosing, std::size_t index, std::size_t best) {
+    return candidates_[index].latency + errors(choosing, index) >
+           candidates_[best].latency + errors(choosing, best) + kNearTie;
   }
   // Of one that looks worse. `again`: soon after the last time, for there is hope.
   [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best, bool again) const;
@@ -116,6 +135,7 @@ class Resonant final : public Policy {
   double rates_ = 0;  // sum of the known ones'
   double known_ = 0;  // how many that are
   double mean_weight_ = 1;
+  Elsewhere elsewhere_;
   std::size_t refreshed_ = 0;
   std::uint64_t since_explored_ = 0;        // requests
   std::uint64_t since_explored_again_ = 0;  // the same, soon after the last time
@@ -173,7 +193,10 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   known.latency = latency_term(signals, seconds, weight, typical_seconds(), returning);
   known.share = mean_weight_ / choosing.weight(index);
   known.looked_at = choosing.now;
-  known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
+  known.error_rate = signals.error_rate();
+  known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - known.error_rate)));
+  known.returning = returning;
+  known.few = signals.attempts_since_change() < kDozen;
   if (upstream < choosing.view.upstreams.size()) {
     known.tempo = tempo_term(choosing, index);
   }
@@ -206,9 +229,32 @@ double Resonant::queue(const Choosing& choosing, std::size_t index) {
   return known.queue;
 }
 
+double Resonant::errors(const Choosing& choosing, std::size_t index) {
+  const Known& known = candidates_[index];
+  const double own = known.latency + queue(choosing, index);
+  const double next = index == elsewhere_.best ? elsewhere_.second_time : elsewhere_.time;
+  return std::min(kMost, known.errors + known.error_rate * std::max(0.0, next - own));
+}
+
+void Resonant::look_elsewhere(const Choosing& choosing, std::span<const std::uint32_t> drawn) {
+  elsewhere_ = {};
+  for (const std::uint32_t index : drawn) {
+    const Known& known = candidates_[index];
+    const double time = known.latency + queue(choosing, index);
+    const double cost = time + known.errors;
+    if (cost < elsewhere_.cost) {
+      elsewhere_ = {
+          .best = index, .cost = cost, .time = time, .second_cost = elsewhere_.cost, .second_time = elsewhere_.time};
+    } else if (cost < elsewhere_.second_cost) {
+      elsewhere_.second_cost = cost;
+      elsewhere_.second_time = time;
+    }
+  }
+}
+
 double Resonant::score(const Choosing& choosing, std::size_t index) {
   const Known& known = candidates_[index];
-  const double load = std::min(kMost, known.latency + known.errors + queue(choosing, index));
+  const double load = std::min(kMost, known.latency + errors(choosing, index) + queue(choosing, index));
   return weights_.load * load + weights_.intent * intent_gap(choosing.intent, choosing.candidates[index].intents) +
          weights_.tempo * known.tempo;
 }
@@ -220,10 +266,13 @@ bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Kn
   const Nanoseconds alone = choosing.now - signals.last_sent();
   if (!again) return alone >= kExploreAfter;
   if (alone < kExploreAgainAfter) return false;
+  // Presence asks for it, and says how often.
+  if (choosing.admission.gate(choosing.candidates[index].upstream) == sense::Gate::trial) return true;
   const bool slow = known.latency > best.latency + 0.5;
   const bool fails = known.errors > best.errors + kNearTie;
-  // A few failures are no verdict yet, whatever the last one was.
-  if (fails && !slow && known.errors < kFewErrors) return true;
+  // A few failures are no verdict yet, whatever the last one was; nor are a few answers of one that came back.
+  if (fails && !slow && (known.errors < kFewErrors || known.few)) return true;
+  if (known.returning && known.few) return true;
   // Of one that is only a little slower, a good answer says little.
   return (slow || fails) && !signals.last_failed() && signals.last_seconds() < 2 * typical_seconds();
 }
@@ -240,7 +289,7 @@ std::optional<std::size_t> Resonant::explore(const Choosing& choosing, std::span
   bool found_anew = false;
   Instant last_sent = kNever;
   for (const std::uint32_t index : drawn) {
-    if (index == best || !looks_worse(candidates_[index], candidates_[best], kNearTie)) continue;
+    if (index == best || !looks_worse(choosing, index, best)) continue;
     const Instant sent = choosing.signals[choosing.candidates[index].upstream].last_sent();
     if (sent >= last_sent) continue;
     const bool as_anew = anew && may_explore(choosing, index, candidates_[best], false);
@@ -304,6 +353,7 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
     drawn = {drawn[one], drawn[other]};
     count = 2;
   }
+  look_elsewhere(choosing, std::span(drawn).first(count));
   Best best;
   for (std::size_t i = 0; i < count; ++i) {
     scores[i] = score(choosing, drawn[i]);
@@ -360,7 +410,7 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     one.upstream = choosing.candidates[i].upstream;
     one.usable = choosing.usable(i);
     one.latency = known.latency;
-    one.errors = known.errors;
+    one.errors = same.candidates_.empty() ? 0 : same.errors(choosing, i);
     one.queue = same.candidates_.empty() ? 0 : same.queue(choosing, i);
     one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
     one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);
