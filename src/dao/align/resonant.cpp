@@ -10,7 +10,8 @@
 //   queue   = log2(1 + q/w)/2      q: in flight now, over all workers; w: its weight over the mean weight
 //   load_resonance = latency + errors + queue, at most 10
 //   intent_gap     = 0 if it is for the request's intent, 5 if for any, 10 if for others
-//   tempo_spikiness = 10 x what the coefficient of variation of its requests per second, beyond chance, has above 0.5
+//   tempo_spikiness = 10 x what the coefficient of variation of its requests per second, beyond chance, has above 0.5;
+//                     0 while that is of a time in which a candidate came or went
 //   score = w_load*load_resonance + w_intent*intent_gap + w_tempo*tempo_spikiness; the smallest wins
 //
 // With equal upstreams this is the fewest in flight, with unequal ones it is the shortest expected wait. Those within a
@@ -51,7 +52,8 @@ constexpr double kFewErrors = 0.16;  // a fifth of the attempts
 // upstream to trials), nor on one that has come back.
 constexpr std::uint64_t kDozen = 12;
 constexpr double kMost = 10;
-constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
+constexpr Nanoseconds kTempoWindow = std::chrono::seconds(60);  // of UpstreamView::tempo_spikiness
+constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);    // what is known for less need not be looked at again
 
 // log2(value)/2 for value > 0, within 0.00002, by the series of the area hyperbolic tangent in the mantissa; std::log2
 // would be most of what a choice costs.
@@ -103,6 +105,7 @@ class Resonant final : public Policy {
   };
 
   [[nodiscard]] double typical_seconds() const { return known_ > 0 ? known_ / rates_ : 0; }
+  void look_at_presence(const Choosing& choosing);
   [[nodiscard]] double tempo_term(const Choosing& choosing, std::size_t index) const;
   static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical,
                              bool returning);
@@ -137,6 +140,8 @@ class Resonant final : public Policy {
   double mean_weight_ = 1;
   Elsewhere elsewhere_;
   std::size_t refreshed_ = 0;
+  std::uint64_t seen_view_ = std::numeric_limits<std::uint64_t>::max();
+  Instant no_tempo_until_{};
   std::uint64_t since_explored_ = 0;        // requests
   std::uint64_t since_explored_again_ = 0;  // the same, soon after the last time
 };
@@ -164,6 +169,20 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
   return std::clamp(kUsual + counted / 2, 0.0, kMost);
 }
 
+// When one of them goes, the others get its requests, and when it comes back they lose them: that is no tempo of
+// anybody's own, and must not keep from the one that came back, or from those that stood in for it, what is their share
+// now. The first that is heard of an upstream is no change.
+void Resonant::look_at_presence(const Choosing& choosing) {
+  seen_view_ = choosing.view.number;
+  for (const Candidate& candidate : choosing.candidates) {
+    if (candidate.upstream >= choosing.view.upstreams.size()) continue;
+    const sense::UpstreamView& upstream = choosing.view.upstreams[candidate.upstream];
+    if (upstream.figures.transitions > 1) {
+      no_tempo_until_ = std::max(no_tempo_until_, upstream.presence_since + kTempoWindow);
+    }
+  }
+}
+
 // By chance alone the squared coefficient of n seconds at r requests per second is off by sqrt(2/n)/r, for one standard
 // deviation; three of them count for nothing. Nor does what is less than half of the mean: choices themselves make the
 // share of one upstream go up and down, and must not hold it against it. So one that gets less than its share now is
@@ -171,7 +190,7 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
 double Resonant::tempo_term(const Choosing& choosing, std::size_t index) const {
   const sense::UpstreamView& upstream = choosing.view.upstreams[choosing.candidates[index].upstream];
   constexpr double kSteady = 0.5;
-  if (upstream.rps <= 0) return 0;
+  if (upstream.rps <= 0 || choosing.now < no_tempo_until_) return 0;
   if (choosing.route < choosing.view.routes.size()) {
     const double share = choosing.weight(index) / mean_weight_ / static_cast<double>(choosing.candidates.size());
     if (upstream.rps < choosing.view.routes[choosing.route].rps * share) return 0;
@@ -231,6 +250,7 @@ double Resonant::queue(const Choosing& choosing, std::size_t index) {
 
 double Resonant::errors(const Choosing& choosing, std::size_t index) {
   const Known& known = candidates_[index];
+  if (known.error_rate == 0) return known.errors;
   const double own = known.latency + queue(choosing, index);
   const double next = index == elsewhere_.best ? elsewhere_.second_time : elsewhere_.time;
   return std::min(kMost, known.errors + known.error_rate * std::max(0.0, next - own));
@@ -335,6 +355,7 @@ std::size_t Resonant::draw(const Choosing& choosing, std::array<std::uint32_t, k
 std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
   if (candidates_.size() != choosing.candidates.size()) resize(choosing);
   if (candidates_.empty()) return std::nullopt;
+  if (choosing.view.number != seen_view_) look_at_presence(choosing);
   // One more is looked at each time, so that none is known from long ago.
   refreshed_ = refreshed_ + 1 < candidates_.size() ? refreshed_ + 1 : 0;
   refresh(choosing, refreshed_);
@@ -353,7 +374,10 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
     drawn = {drawn[one], drawn[other]};
     count = 2;
   }
-  look_elsewhere(choosing, std::span(drawn).first(count));
+  const std::span<const std::uint32_t> looked_at_now(drawn.data(), count);
+  if (std::ranges::any_of(looked_at_now, [this](std::uint32_t index) { return candidates_[index].error_rate > 0; })) {
+    look_elsewhere(choosing, looked_at_now);
+  }
   Best best;
   for (std::size_t i = 0; i < count; ++i) {
     scores[i] = score(choosing, drawn[i]);

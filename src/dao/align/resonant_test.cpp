@@ -240,6 +240,30 @@ TEST_F(ResonantTest, AReturnedOneWhoseFirstAnswerWasSlowIsAskedAgainSoon) {
   }
 }
 
+// An upstream that stood in for others, or was away, had now many requests per second and now few. That is not its
+// tempo.
+TEST_F(ResonantTest, WhatCameOfOthersComingAndGoingIsNotHeldAgainstOne) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  run(std::chrono::seconds(20), 45);
+  view_.routes.resize(1);
+  view_.routes[0].rps = 45;
+  view_.upstreams.resize(kUpstreams);
+  view_.upstreams[0].tempo_spikiness = 1.2;
+  view_.upstreams[0].rps = 40;
+  view_.upstreams[0].requests = 600;
+  ++view_.number;
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "with a tempo of its own";
+  view_.upstreams[3].presence_since = now_ - std::chrono::seconds(1);
+  view_.upstreams[3].figures.transitions = 1;
+  ++view_.number;
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "nothing was heard of that one before";
+  view_.upstreams[3].figures.transitions = 2;
+  ++view_.number;
+  EXPECT_NEAR(run(std::chrono::seconds(40), 45)[0], 450, 90);
+  run(std::chrono::seconds(20), 45);
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "that was long ago";
+}
+
 TEST_F(ResonantTest, WeightsShareTheLoadOfIdleUpstreams) {
   candidates_[0].weight = 3;
   std::map<std::size_t, int> got;
