@@ -48,9 +48,9 @@ constexpr std::uint64_t kExploreAgainOneOf = 8;
 constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
 constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
 constexpr double kFewErrors = 0.16;  // a fifth of the attempts
-// A dozen are no verdict on one that has begun to fail (so that presence sees as many as it wants before it leaves an
-// upstream to trials), nor on one that has come back.
-constexpr std::uint64_t kDozen = 12;
+// So many are no verdict on one that has begun to fail, for presence wants to see some before it leaves an upstream to
+// trials; nor on one that has come back.
+constexpr std::uint64_t kFewAttempts = 20;
 constexpr double kMost = 10;
 constexpr Nanoseconds kTempoWindow = std::chrono::seconds(60);  // of UpstreamView::tempo_spikiness
 constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);    // what is known for less need not be looked at again
@@ -215,7 +215,7 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   known.error_rate = signals.error_rate();
   known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - known.error_rate)));
   known.returning = returning;
-  known.few = signals.attempts_since_change() < kDozen;
+  known.few = signals.attempts_since_change() < kFewAttempts;
   if (upstream < choosing.view.upstreams.size()) {
     known.tempo = tempo_term(choosing, index);
   }

@@ -51,6 +51,8 @@ constexpr double kNoChance = 2e-4;
 constexpr std::size_t kFirstJudgement = 3;
 // Without any success: so many are everything that it is asked.
 constexpr std::size_t kAll = 12;
+// In a row, whatever was before: an answer in the step in which they began would otherwise keep them from being all.
+constexpr std::uint64_t kRow = 16;
 // On the way back to present, so that an upstream at the boundary does not change every second.
 constexpr double kMargin = 0.05;
 // Failures in a row while others succeed are bad luck; so long without a success they are not.
@@ -447,8 +449,9 @@ bool PresenceDetector::nothing_good() const {
 }
 
 bool PresenceDetector::everything_fails(Instant now) const {
-  if (!nothing_good()) return false;
   const Nanoseconds lasted = now - last_success_;
+  if (failed_since_success_ >= kRow && lasted >= kNoLuck) return true;
+  if (!nothing_good()) return false;
   return (entries_ >= std::min<std::size_t>(kAll, settings_.history) && lasted >= kNoLuck) ||
          (failed_since_success_ >= settings_.history && lasted >= kNoMoment);
 }

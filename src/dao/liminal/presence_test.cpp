@@ -346,6 +346,15 @@ TEST_F(PresenceTest, TwentyServerErrorsWithoutASuccessAreEnough) {
   }
 }
 
+TEST_F(PresenceTest, AnAnswerInTheMomentInWhichTheyBeginChangesNothing) {
+  known();
+  for (int i = 0; i < 3; ++i) ask(Outcome::server_error);
+  ask(Outcome::success);
+  step();
+  pass(1700ms, Outcome::server_error);
+  EXPECT_FALSE(admitted() && detector->gate() == Gate::open);
+}
+
 TEST_F(PresenceTest, AMomentOfServerErrorsIsNoVerdict) {
   known();
   for (int i = 0; i < 1000; ++i) ask(Outcome::server_error);
