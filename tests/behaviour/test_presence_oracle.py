@@ -134,40 +134,54 @@ def test_a_wrong_verdict_names_its_time_and_fault() -> None:
         "u1", 15, "killed", "present", ("absent",))
 
 
-def counts(rate_while_faulty: float, rate_after: float, failures: float = 0) -> list[Count]:
-    """Twice a second for 30 s; 15 requests per second before the fault, from 10 to 20 s."""
-    made, requests, failed = [], 0.0, 0.0
+def counts(rate_while_faulty: float, rate_after: float, failures: float = 0, server_errors: float = 0,
+           rate_before: float = 15) -> list[Count]:
+    """Twice a second for 30 s; the fault is from 10 to 20 s."""
+    made, requests, failed, bad = [], 0.0, 0.0, 0.0
     for half in range(60):
         at = half / 2
-        made.append(Count(at, int(requests), int(failed)))
-        requests += 7.5 if at < 10 else rate_while_faulty / 2 if at < 20 else rate_after / 2
+        made.append(Count(at, int(requests), int(failed), server_errors=int(bad)))
+        requests += rate_before / 2 if at < 10 else rate_while_faulty / 2 if at < 20 else rate_after / 2
         failed += failures / 2 if 10 <= at < 20 else 0
+        bad += server_errors / 2 if 10 <= at < 20 else 0
     return made
 
 
 @pytest.mark.parametrize(
-    ("kind", "faulty", "after", "failures", "complaints"),
+    ("kind", "faulty", "after", "failures", "server_errors", "complaints"),
     [
-        ("errors", 3, 15, 0, []),
-        ("errors", 15, 15, 0, ["u0 errors from 10.0 to 20.0 s"]),
-        ("hang", 3, 15, 0, []),
-        ("hang", 15, 15, 0, ["u0 hang from 10.0 to 20.0 s"]),
-        ("killed", 0, 15, 3, []),
-        ("killed", 0, 15, 15, ["u0 killed from 10.0 to 20.0 s"]),
-        ("killed", 0, 1, 3, ["u0 back at 20.0 s"]),
-        ("half", 15, 1, 0, []),  # it never was dead
+        ("errors", 3, 15, 0, 3, []),
+        ("errors", 15, 15, 0, 15, ["u0 errors from 10.0 to 20.0 s"]),
+        ("hang", 3, 15, 0, 0, []),
+        ("hang", 15, 15, 0, 0, ["u0 hang from 10.0 to 20.0 s"]),
+        ("reset", 15, 15, 15, 0, ["u0 reset from 10.0 to 20.0 s"]),
+        ("killed", 0, 15, 3, 0, []),
+        ("killed", 0, 15, 15, 0, ["u0 killed from 10.0 to 20.0 s"]),
+        ("killed", 0, 1, 3, 0, ["u0 back at 20.0 s"]),
+        ("half", 15, 1, 0, 7, []),  # it never was dead
     ],
 )
-def test_promises(kind: str, faulty: float, after: float, failures: float, complaints: list[str]) -> None:
-    made = counts(faulty, after, failures)
+def test_promises(kind: str, faulty: float, after: float, failures: float, server_errors: float,
+                  complaints: list[str]) -> None:
+    made = counts(faulty, after, failures, server_errors)
     assert broken_promises("u0", timeline(kind), made, RULES, 0.5, [Stall(11, 11.5), Stall(22, 22.5)]) == []
     broken = broken_promises("u0", timeline(kind), made, RULES, 0.5)
     assert len(broken) == len(complaints)
     assert all(text.startswith(start) for text, start in zip(broken, complaints, strict=True))
 
 
+def test_what_it_got_while_it_was_well_breaks_no_promise() -> None:
+    """All that came in the half second before the fault, for it alone was well."""
+    segments = [Segment(0, 9.99, "healthy"), Segment(9.99, 20, "errors"), Segment(20, 30, "healthy")]
+    most = int(RULES.failures + 15 + 4 * 10)
+    for bad, complaints in ((most, 0), (most + 2, 1)):
+        made = counts(bad / 10, 15, 0, bad / 10, rate_before=45)
+        assert len(broken_promises("u0", segments, made, RULES, 0.5)) == complaints, bad
+
+
 def test_requests_with_nobody_left_break_no_promise() -> None:
-    made = [Count(one.at, one.requests, one.failures, 0, one.requests) for one in counts(15, 15)]
+    made = [Count(one.at, one.requests, one.failures, 0, one.requests, one.server_errors)
+            for one in counts(15, 15, 0, 15)]
     assert broken_promises("u0", timeline("errors"), made, RULES, 0.5) == []
 
 
@@ -214,3 +228,4 @@ def test_verdicts_are_read_from_the_metrics() -> None:
     assert world.read_verdicts(text) == {"u0": "absent", "u1": "liminal"}
     assert world.read_counter(text, "errors") == {"u0": 7}
     assert world.read_counter(text, "requests") == {"u1": 12}
+    assert world.read_counter(text, "requests", code_class="2xx") == {"u1": 9}

@@ -4,11 +4,14 @@
 //   latency = 2 + s/2      s: doublings of its time to answer over the typical one of the candidates. Of slower ones
 //                          half counts again (going there costs a slot for longer, too). What chance explains counts
 //                          for little: s is shrunk by (1 - (d/s)^2) with d = twice its standard error + 0.1, 0 below d.
-//   errors  = -log2(1 - e)/2       e: share of attempts that failed
+//   errors  = -log2(1 - e)/2 + e*m  e: share of attempts that failed; m: what latency + queue of the next best one have
+//                          above its own, for that is where a failure goes next: failing fast is no better than a slow
+//                          success
 //   queue   = log2(1 + q/w)/2      q: in flight now, over all workers; w: its weight over the mean weight
 //   load_resonance = latency + errors + queue, at most 10
 //   intent_gap     = 0 if it is for the request's intent, 5 if for any, 10 if for others
-//   tempo_spikiness = 10 x what the coefficient of variation of its requests per second, beyond chance, has above 0.5
+//   tempo_spikiness = 10 x what the coefficient of variation of its requests per second, beyond chance, has above 0.5;
+//                     0 while that is of a time in which a candidate came or went
 //   score = w_load*load_resonance + w_intent*intent_gap + w_tempo*tempo_spikiness; the smallest wins
 //
 // With equal upstreams this is the fewest in flight, with unequal ones it is the shortest expected wait. Those within a
@@ -45,8 +48,12 @@ constexpr std::uint64_t kExploreAgainOneOf = 8;
 constexpr Nanoseconds kExploreAfter = std::chrono::seconds(1);
 constexpr Nanoseconds kExploreAgainAfter = std::chrono::milliseconds(20);
 constexpr double kFewErrors = 0.16;  // a fifth of the attempts
+// So many are no verdict on one that has begun to fail, for presence wants to see some before it leaves an upstream to
+// trials; nor on one that has come back.
+constexpr std::uint64_t kFewAttempts = 20;
 constexpr double kMost = 10;
-constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);  // what is known for less need not be looked at again
+constexpr Nanoseconds kTempoWindow = std::chrono::seconds(60);  // of UpstreamView::tempo_spikiness
+constexpr Nanoseconds kFresh = std::chrono::milliseconds(1);    // what is known for less need not be looked at again
 
 // log2(value)/2 for value > 0, within 0.00002, by the series of the area hyperbolic tangent in the mantissa; std::log2
 // would be most of what a choice costs.
@@ -73,13 +80,24 @@ class Resonant final : public Policy {
   struct Known {
     double rate = 0;  // 1 / time to answer; 0: not known
     double latency = 2;
-    double errors = 0;
+    double errors = 0;  // but for what depends on the others
+    double error_rate = 0;
     double tempo = 0;
-    double share = 1;   // mean weight over its own
-    double credit = 0;  // of turns, where it is as good as others
+    bool returning = false;  // on the ramp of slow start
+    bool few = false;        // attempts since it came back, or began to fail as it does
+    double share = 1;        // mean weight over its own
+    double credit = 0;       // of turns, where it is as good as others
     Instant looked_at{};
     std::int64_t queued = -1;  // in flight, when `queue` was worked out with `share`
     double queue = 0;
+  };
+  // Where a failed attempt would go next.
+  struct Elsewhere {
+    std::size_t best = 0;  // candidate
+    double cost = std::numeric_limits<double>::infinity();
+    double time = 0;  // latency + queue
+    double second_cost = std::numeric_limits<double>::infinity();
+    double second_time = 0;
   };
   struct Best {
     std::size_t index = 0;
@@ -87,6 +105,7 @@ class Resonant final : public Policy {
   };
 
   [[nodiscard]] double typical_seconds() const { return known_ > 0 ? known_ / rates_ : 0; }
+  void look_at_presence(const Choosing& choosing);
   [[nodiscard]] double tempo_term(const Choosing& choosing, std::size_t index) const;
   static double latency_term(const sense::UpstreamSignals& signals, double seconds, double weight, double typical,
                              bool returning);
@@ -95,10 +114,13 @@ class Resonant final : public Policy {
   // False: that was done a moment ago.
   bool refresh(const Choosing& choosing, std::size_t index);
   double queue(const Choosing& choosing, std::size_t index);
+  double errors(const Choosing& choosing, std::size_t index);
   double score(const Choosing& choosing, std::size_t index);
-  // So that it would not be chosen while nothing waits anywhere, and by how much.
-  static bool looks_worse(const Known& known, const Known& best, double by) {
-    return known.latency + known.errors > best.latency + best.errors + by;
+  void look_elsewhere(const Choosing& choosing, std::span<const std::uint32_t> drawn);
+  // So that it would not be chosen while nothing waits there.
+  bool looks_worse(const Choosing& choosing, std::size_t index, std::size_t best) {
+    return candidates_[index].latency + errors(choosing, index) >
+           candidates_[best].latency + errors(choosing, best) + kNearTie;
   }
   // Of one that looks worse. `again`: soon after the last time, for there is hope.
   [[nodiscard]] bool may_explore(const Choosing& choosing, std::size_t index, const Known& best, bool again) const;
@@ -116,7 +138,10 @@ class Resonant final : public Policy {
   double rates_ = 0;  // sum of the known ones'
   double known_ = 0;  // how many that are
   double mean_weight_ = 1;
+  Elsewhere elsewhere_;
   std::size_t refreshed_ = 0;
+  std::uint64_t seen_view_ = std::numeric_limits<std::uint64_t>::max();
+  Instant no_tempo_until_{};
   std::uint64_t since_explored_ = 0;        // requests
   std::uint64_t since_explored_again_ = 0;  // the same, soon after the last time
 };
@@ -144,6 +169,20 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
   return std::clamp(kUsual + counted / 2, 0.0, kMost);
 }
 
+// When one of them goes, the others get its requests, and when it comes back they lose them: that is no tempo of
+// anybody's own, and must not keep from the one that came back, or from those that stood in for it, what is their share
+// now. The first that is heard of an upstream is no change.
+void Resonant::look_at_presence(const Choosing& choosing) {
+  seen_view_ = choosing.view.number;
+  for (const Candidate& candidate : choosing.candidates) {
+    if (candidate.upstream >= choosing.view.upstreams.size()) continue;
+    const sense::UpstreamView& upstream = choosing.view.upstreams[candidate.upstream];
+    if (upstream.figures.transitions > 1) {
+      no_tempo_until_ = std::max(no_tempo_until_, upstream.presence_since + kTempoWindow);
+    }
+  }
+}
+
 // By chance alone the squared coefficient of n seconds at r requests per second is off by sqrt(2/n)/r, for one standard
 // deviation; three of them count for nothing. Nor does what is less than half of the mean: choices themselves make the
 // share of one upstream go up and down, and must not hold it against it. So one that gets less than its share now is
@@ -151,7 +190,7 @@ double Resonant::latency_term(const sense::UpstreamSignals& signals, double seco
 double Resonant::tempo_term(const Choosing& choosing, std::size_t index) const {
   const sense::UpstreamView& upstream = choosing.view.upstreams[choosing.candidates[index].upstream];
   constexpr double kSteady = 0.5;
-  if (upstream.rps <= 0) return 0;
+  if (upstream.rps <= 0 || choosing.now < no_tempo_until_) return 0;
   if (choosing.route < choosing.view.routes.size()) {
     const double share = choosing.weight(index) / mean_weight_ / static_cast<double>(choosing.candidates.size());
     if (upstream.rps < choosing.view.routes[choosing.route].rps * share) return 0;
@@ -173,7 +212,10 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   known.latency = latency_term(signals, seconds, weight, typical_seconds(), returning);
   known.share = mean_weight_ / choosing.weight(index);
   known.looked_at = choosing.now;
-  known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - signals.error_rate())));
+  known.error_rate = signals.error_rate();
+  known.errors = std::min(kMost, -half_log2(std::max(1e-6, 1 - known.error_rate)));
+  known.returning = returning;
+  known.few = signals.attempts_since_change() < kFewAttempts;
   if (upstream < choosing.view.upstreams.size()) {
     known.tempo = tempo_term(choosing, index);
   }
@@ -206,9 +248,33 @@ double Resonant::queue(const Choosing& choosing, std::size_t index) {
   return known.queue;
 }
 
+double Resonant::errors(const Choosing& choosing, std::size_t index) {
+  const Known& known = candidates_[index];
+  if (known.error_rate == 0) return known.errors;
+  const double own = known.latency + queue(choosing, index);
+  const double next = index == elsewhere_.best ? elsewhere_.second_time : elsewhere_.time;
+  return std::min(kMost, known.errors + known.error_rate * std::max(0.0, next - own));
+}
+
+void Resonant::look_elsewhere(const Choosing& choosing, std::span<const std::uint32_t> drawn) {
+  elsewhere_ = {};
+  for (const std::uint32_t index : drawn) {
+    const Known& known = candidates_[index];
+    const double time = known.latency + queue(choosing, index);
+    const double cost = time + known.errors;
+    if (cost < elsewhere_.cost) {
+      elsewhere_ = {
+          .best = index, .cost = cost, .time = time, .second_cost = elsewhere_.cost, .second_time = elsewhere_.time};
+    } else if (cost < elsewhere_.second_cost) {
+      elsewhere_.second_cost = cost;
+      elsewhere_.second_time = time;
+    }
+  }
+}
+
 double Resonant::score(const Choosing& choosing, std::size_t index) {
   const Known& known = candidates_[index];
-  const double load = std::min(kMost, known.latency + known.errors + queue(choosing, index));
+  const double load = std::min(kMost, known.latency + errors(choosing, index) + queue(choosing, index));
   return weights_.load * load + weights_.intent * intent_gap(choosing.intent, choosing.candidates[index].intents) +
          weights_.tempo * known.tempo;
 }
@@ -220,10 +286,13 @@ bool Resonant::may_explore(const Choosing& choosing, std::size_t index, const Kn
   const Nanoseconds alone = choosing.now - signals.last_sent();
   if (!again) return alone >= kExploreAfter;
   if (alone < kExploreAgainAfter) return false;
+  // Presence asks for it, and says how often.
+  if (choosing.admission.gate(choosing.candidates[index].upstream) == sense::Gate::trial) return true;
   const bool slow = known.latency > best.latency + 0.5;
   const bool fails = known.errors > best.errors + kNearTie;
-  // A few failures are no verdict yet, whatever the last one was.
-  if (fails && !slow && known.errors < kFewErrors) return true;
+  // A few failures are no verdict yet, whatever the last one was; nor are a few answers of one that came back.
+  if (fails && !slow && (known.errors < kFewErrors || known.few)) return true;
+  if (known.returning && known.few) return true;
   // Of one that is only a little slower, a good answer says little.
   return (slow || fails) && !signals.last_failed() && signals.last_seconds() < 2 * typical_seconds();
 }
@@ -240,7 +309,7 @@ std::optional<std::size_t> Resonant::explore(const Choosing& choosing, std::span
   bool found_anew = false;
   Instant last_sent = kNever;
   for (const std::uint32_t index : drawn) {
-    if (index == best || !looks_worse(candidates_[index], candidates_[best], kNearTie)) continue;
+    if (index == best || !looks_worse(choosing, index, best)) continue;
     const Instant sent = choosing.signals[choosing.candidates[index].upstream].last_sent();
     if (sent >= last_sent) continue;
     const bool as_anew = anew && may_explore(choosing, index, candidates_[best], false);
@@ -286,6 +355,7 @@ std::size_t Resonant::draw(const Choosing& choosing, std::array<std::uint32_t, k
 std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
   if (candidates_.size() != choosing.candidates.size()) resize(choosing);
   if (candidates_.empty()) return std::nullopt;
+  if (choosing.view.number != seen_view_) look_at_presence(choosing);
   // One more is looked at each time, so that none is known from long ago.
   refreshed_ = refreshed_ + 1 < candidates_.size() ? refreshed_ + 1 : 0;
   refresh(choosing, refreshed_);
@@ -303,6 +373,10 @@ std::optional<std::size_t> Resonant::choose(const Choosing& choosing) {
     const std::size_t other = (one + 1 + choosing.random.below(count - 1)) % count;
     drawn = {drawn[one], drawn[other]};
     count = 2;
+  }
+  const std::span<const std::uint32_t> looked_at_now(drawn.data(), count);
+  if (std::ranges::any_of(looked_at_now, [this](std::uint32_t index) { return candidates_[index].error_rate > 0; })) {
+    look_elsewhere(choosing, looked_at_now);
   }
   Best best;
   for (std::size_t i = 0; i < count; ++i) {
@@ -360,7 +434,7 @@ void Resonant::explain(const Choosing& choosing, std::vector<Explained>& into) c
     one.upstream = choosing.candidates[i].upstream;
     one.usable = choosing.usable(i);
     one.latency = known.latency;
-    one.errors = known.errors;
+    one.errors = same.candidates_.empty() ? 0 : same.errors(choosing, i);
     one.queue = same.candidates_.empty() ? 0 : same.queue(choosing, i);
     one.load_resonance = std::min(kMost, one.latency + one.errors + one.queue);
     one.intent_gap = intent_gap(choosing.intent, choosing.candidates[i].intents);

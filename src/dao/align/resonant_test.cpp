@@ -24,7 +24,8 @@ class ResonantTest : public testing::Test {
             .view = view_,
             .now = now_,
             .random = random_,
-            .intent = intent};
+            .intent = intent,
+            .slow_start = slow_start_};
   }
   void send(std::size_t upstream) {
     in_flight_.enter(upstream);
@@ -73,6 +74,7 @@ class ResonantTest : public testing::Test {
   sense::Admission admission_{kUpstreams};
   std::vector<sense::UpstreamSignals> signals_{kUpstreams};
   sense::View view_;
+  Nanoseconds slow_start_{};
   Random random_{1};
   Instant now_{std::chrono::hours(1)};
   std::priority_queue<End> ends_;
@@ -164,6 +166,102 @@ TEST_F(ResonantTest, OneThatFailsAtTimesGetsNoMoreThanItsShare) {
   run(std::chrono::seconds(2), 2000);
   auto got = run(std::chrono::seconds(20), 2000);
   EXPECT_LE(got[0], 10'000);
+}
+
+// Where nobody else is better than bad, what fails at once must not look good for what it was before.
+TEST_F(ResonantTest, FailingFastIsNoticedBesideOneThatMostlyFails) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  admission_.set_gate(2, sense::Gate::closed);
+  admission_.set_gate(3, sense::Gate::closed);
+  fails_[1] = 0.7;
+  run(std::chrono::seconds(20), 45);
+  fails_[0] = 1;
+  auto got = run(std::chrono::seconds(2), 45);
+  EXPECT_LT(got[0], 25) << "of 90";
+}
+
+TEST_F(ResonantTest, FailingFastIsWorseThanASlowAnswer) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  seconds_[1] = 0.2;
+  admission_.set_gate(2, sense::Gate::closed);
+  admission_.set_gate(3, sense::Gate::closed);
+  run(std::chrono::seconds(20), 45);
+  fails_[0] = 1;
+  auto got = run(std::chrono::seconds(2), 45);
+  EXPECT_LT(got[0], 25) << "of 90";
+}
+
+// Presence may let one request in each 1.5 s, and its upstream is back within two seconds only if somebody is it.
+TEST_F(ResonantTest, ATrialIsTakenSoonHoweverBadItsUpstreamLooks) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  fails_[0] = 1;
+  run(std::chrono::seconds(20), 45);
+  for (int turn = 0; turn < 20; ++turn) {
+    admission_.set_gate(0, sense::Gate::trial, 1);
+    EXPECT_GE(run(std::chrono::milliseconds(500), 45)[0], 1) << turn;
+    admission_.set_gate(0, sense::Gate::closed);
+    run(std::chrono::milliseconds(500), 45);
+  }
+}
+
+TEST_F(ResonantTest, OneThatFailedIsAskedAgainThoughAllOthersAreSlow) {
+  for (double& seconds : seconds_) seconds = 0.2;
+  seconds_[0] = 0.003;
+  run(std::chrono::seconds(20), 45);
+  fails_[0] = 1;
+  run(std::chrono::seconds(5), 45);
+  auto got = run(std::chrono::seconds(20), 45);
+  EXPECT_LT(got[0], 40) << "of 900";
+  EXPECT_GE(got[0], 8);
+}
+
+// One answer that happened to take long is no proof that it is cold. Where few requests come and nothing waits, it
+// would be left alone for a second and more, and again after the next answer that took long by chance.
+TEST_F(ResonantTest, AReturnedOneWhoseFirstAnswerWasSlowIsAskedAgainSoon) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  admission_.set_gate(3, sense::Gate::closed);
+  view_.upstreams.resize(kUpstreams);
+  slow_start_ = std::chrono::seconds(10);
+  for (const Nanoseconds first : {std::chrono::milliseconds(20), std::chrono::milliseconds(50)}) {
+    int left_alone = 0;
+    for (int turn = 0; turn < 400; ++turn) {
+      admission_.set_gate(2, sense::Gate::closed);
+      run(std::chrono::seconds(20), 45);
+      admission_.set_gate(2, sense::Gate::open);
+      view_.upstreams[2].admitted_since = now_;
+      signals_[2].sent(now_);
+      now_ += first;
+      signals_[2].answered(now_ - first, now_, false);
+      signals_[2].begin_anew();
+      run(std::chrono::milliseconds(500), 45);
+      if (run(std::chrono::seconds(2), 45)[2] < 3) ++left_alone;
+    }
+    EXPECT_LE(left_alone, 2) << "of 400 times, after " << first.count() << " ns";
+  }
+}
+
+// An upstream that stood in for others, or was away, had now many requests per second and now few. That is not its
+// tempo.
+TEST_F(ResonantTest, WhatCameOfOthersComingAndGoingIsNotHeldAgainstOne) {
+  for (double& seconds : seconds_) seconds = 0.003;
+  run(std::chrono::seconds(20), 45);
+  view_.routes.resize(1);
+  view_.routes[0].rps = 45;
+  view_.upstreams.resize(kUpstreams);
+  view_.upstreams[0].tempo_spikiness = 1.2;
+  view_.upstreams[0].rps = 40;
+  view_.upstreams[0].requests = 600;
+  ++view_.number;
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "with a tempo of its own";
+  view_.upstreams[3].presence_since = now_ - std::chrono::seconds(1);
+  view_.upstreams[3].figures.transitions = 1;
+  ++view_.number;
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "nothing was heard of that one before";
+  view_.upstreams[3].figures.transitions = 2;
+  ++view_.number;
+  EXPECT_NEAR(run(std::chrono::seconds(40), 45)[0], 450, 90);
+  run(std::chrono::seconds(20), 45);
+  EXPECT_LE(run(std::chrono::seconds(2), 45)[0], 2) << "that was long ago";
 }
 
 TEST_F(ResonantTest, WeightsShareTheLoadOfIdleUpstreams) {

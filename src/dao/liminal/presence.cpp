@@ -51,10 +51,14 @@ constexpr double kNoChance = 2e-4;
 constexpr std::size_t kFirstJudgement = 3;
 // Without any success: so many are everything that it is asked.
 constexpr std::size_t kAll = 12;
+// In a row, whatever was before: an answer in the step in which they began would otherwise keep them from being all.
+constexpr std::uint64_t kRow = 16;
 // On the way back to present, so that an upstream at the boundary does not change every second.
 constexpr double kMargin = 0.05;
 // Failures in a row while others succeed are bad luck; so long without a success they are not.
 constexpr Nanoseconds kNoLuck = 1s;
+// Nor are as many as presence looks back on, unless all of that is one short moment.
+constexpr Nanoseconds kNoMoment = 300ms;
 constexpr Nanoseconds kFirstPatience = 1500ms;
 constexpr Nanoseconds kLongestPatience = 30s;
 // So long in good health, and the next trouble is a new one.
@@ -64,6 +68,11 @@ constexpr Nanoseconds kStale = 5min;
 constexpr Nanoseconds kQuick = 100ms;
 // Failed requests ask for a probe before its time, but not all the time.
 constexpr Nanoseconds kNoEarlierProbe = 1s;
+
+std::uint64_t failures_of(const Heard& heard) {
+  return heard.of(Outcome::server_error) + heard.of(Outcome::timeout) + heard.of(Outcome::transport) +
+         heard.of(Outcome::refused);
+}
 
 }  // namespace
 
@@ -112,6 +121,7 @@ void PresenceDetector::step(const Heard& heard, Instant now) {
   remember(heard);
   const bool success = heard.of(Outcome::success) > 0;
   if (success) last_success_ = now;
+  failed_since_success_ = success ? 0 : failed_since_success_ + failures_of(heard);
   requests_failed_in_a_row_ = heard.failures_in_a_row;
   if (std::ranges::any_of(heard.outcomes, [](std::uint64_t count) { return count > 0; })) last_heard_ = now;
 
@@ -178,7 +188,7 @@ void PresenceDetector::probe_early(const Heard& heard, Instant now) {
 void PresenceDetector::judge(Instant now) {
   if (entries_ == 0) return;
   if (presence_ == Presence::unknown && nothing_good() && entries_ < kFirstJudgement) return;
-  if (all_bad() && now - last_success_ >= kNoLuck) {
+  if (everything_fails(now)) {
     // It costs little to leave it to trials, and much to go on asking.
     const bool long_ago = now - last_success_ >= settings_.absent_after;
     put_away(long_ago ? Presence::absent : Presence::liminal, long_ago ? Mode::shut : Mode::suspect, Cause::traffic,
@@ -199,8 +209,9 @@ void PresenceDetector::judge(Instant now) {
 
 void PresenceDetector::begin_trial(Instant now) {
   mode_ = Mode::trial;
-  // Whoever is only under suspicion gets a fair chance: one failure more would prove nothing.
-  fair_ = presence_ == Presence::liminal;
+  // Whoever is only under suspicion gets a fair chance: one failure more would prove nothing. Once, where the row that
+  // led to it was long.
+  fair_ = presence_ == Presence::liminal && !had_fair_trial_;
   granted_ = static_cast<std::uint16_t>(fair_ ? std::max(settings_.failures, settings_.trial_requests)
                                               : settings_.trial_requests);
   granted_at_ = now;
@@ -219,8 +230,7 @@ void PresenceDetector::watch_trial(const Heard& heard, Instant now) {
     granted_at_ = now;
   }
   taken_ = taken;
-  const std::uint64_t failures = heard.of(Outcome::server_error) + heard.of(Outcome::timeout) +
-                                 heard.of(Outcome::transport) + heard.of(Outcome::refused);
+  const std::uint64_t failures = failures_of(heard);
   const bool goes_on = fair_ && heard.gate == Gate::trial && heard.tokens > 0;
   if (failures > 0 && !goes_on) {
     trial_failed(failures == heard.of(Outcome::server_error), now);
@@ -237,6 +247,7 @@ void PresenceDetector::watch_trial(const Heard& heard, Instant now) {
 // `answers`: with 5xx, but it does.
 void PresenceDetector::trial_failed(bool answers, Instant now) {
   ++figures_.trials_failed;
+  had_fair_trial_ = had_fair_trial_ || (fair_ && answers);
   if (taken_ == 0) ++figures_.trials;
   granted_ = 0;
   mode_ = presence_ == Presence::liminal ? Mode::suspect : Mode::shut;
@@ -332,6 +343,7 @@ void PresenceDetector::put_away(Presence presence, Mode mode, Cause cause, std::
   good_in_a_row_ = 0;
   failed_in_a_row_ = 0;
   ready_for_trial_ = false;
+  had_fair_trial_ = false;
   probe_backoff_ = settings_.probe_backoff;
   trial_after_ = now;
   next_probe_ = now;
@@ -348,6 +360,7 @@ void PresenceDetector::let_in(Presence presence, std::string_view reason, Instan
   remember(Entry{.good = 1, .bad = 0, .sign = '.'});
   admitted_since_ = now;
   last_success_ = now;
+  failed_since_success_ = 0;
   next_probe_ = probe_.type == config::ProbeType::off ? kNever : now + shortened(probe_.interval);
   if (presence != presence_) enter(presence, reason, now);
   reason_ = reason;
@@ -435,8 +448,12 @@ bool PresenceDetector::nothing_good() const {
   return true;
 }
 
-bool PresenceDetector::all_bad() const {
-  return entries_ >= std::min<std::size_t>(kAll, settings_.history) && nothing_good();
+bool PresenceDetector::everything_fails(Instant now) const {
+  const Nanoseconds lasted = now - last_success_;
+  if (failed_since_success_ >= kRow && lasted >= kNoLuck) return true;
+  if (!nothing_good()) return false;
+  return (entries_ >= std::min<std::size_t>(kAll, settings_.history) && lasted >= kNoLuck) ||
+         (failed_since_success_ >= settings_.history && lasted >= kNoMoment);
 }
 
 Nanoseconds PresenceDetector::shortened(Nanoseconds wait) {

@@ -143,7 +143,7 @@ class PresenceDetector {
   [[nodiscard]] Nanoseconds shortened(Nanoseconds wait);
   [[nodiscard]] const Entry& newest() const { return entry(entries_ - 1); }
   [[nodiscard]] bool nothing_good() const;
-  [[nodiscard]] bool all_bad() const;
+  [[nodiscard]] bool everything_fails(Instant now) const;
 
   config::Presence settings_;
   config::Probe probe_;
@@ -159,6 +159,7 @@ class PresenceDetector {
   std::string_view reason_ = "nothing was heard of it yet";
   Instant since_;
   Instant last_success_;  // or when the watch began
+  std::uint64_t failed_since_success_ = 0;
   Instant last_heard_;
   Instant admitted_since_{};
   bool gate_changes_ = false;
@@ -181,6 +182,7 @@ class PresenceDetector {
   std::uint16_t granted_ = 0;
   std::uint64_t taken_ = 0;
   bool fair_ = false;  // of several requests, one of which may fail
+  bool had_fair_trial_ = false;
 
   sense::PresenceFigures figures_;
 };

@@ -333,6 +333,52 @@ TEST_F(PresenceTest, OnlyServerErrorsEndInAbsence) {
   EXPECT_EQ(presence(), Presence::present);
 }
 
+// Under heavier traffic a second is many clients' errors.
+TEST_F(PresenceTest, TwentyServerErrorsWithoutASuccessAreEnough) {
+  for (const int per_step : {3, 5, 20, 1000}) {
+    start();
+    known();
+    asked = 0;
+    pass(1s, Outcome::server_error, per_step);
+    EXPECT_EQ(presence(), Presence::liminal);
+    // Twenty, and what comes until the mind looks, for 300 ms at least; then a fair trial, and one request each time.
+    EXPECT_LE(asked, std::max(20 + per_step, 3 * per_step) + 3 + 2) << per_step;
+  }
+}
+
+TEST_F(PresenceTest, AnAnswerInTheMomentInWhichTheyBeginChangesNothing) {
+  known();
+  for (int i = 0; i < 3; ++i) ask(Outcome::server_error);
+  ask(Outcome::success);
+  step();
+  pass(1700ms, Outcome::server_error);
+  EXPECT_FALSE(admitted() && detector->gate() == Gate::open);
+}
+
+TEST_F(PresenceTest, AMomentOfServerErrorsIsNoVerdict) {
+  known();
+  for (int i = 0; i < 1000; ++i) ask(Outcome::server_error);
+  step();
+  step();
+  EXPECT_TRUE(admitted());
+  for (int i = 0; i < 1000; ++i) ask(Outcome::success);
+  step();
+  EXPECT_TRUE(admitted());
+  EXPECT_EQ(detector->admitted_since(), Instant{}) << "it was never away";
+}
+
+TEST_F(PresenceTest, OnlyTheFirstTrialAfterServerErrorsHasSeveralRequests) {
+  known();
+  pass(1s, Outcome::server_error, 5);
+  ASSERT_EQ(detector->gate() == Gate::open, false);
+  asked = 0;
+  pass(20s, Outcome::server_error, 5);
+  EXPECT_LE(asked, 3 + 20);
+  EXPECT_GE(asked, 13) << "one in 1.5 s at least, or it could not be back within 2 s";
+  pass(2s, Outcome::success);
+  EXPECT_EQ(presence(), Presence::present);
+}
+
 TEST_F(PresenceTest, FailuresWeighByTheirKind) {
   const auto score_with = [this](Outcome kind) {
     start();

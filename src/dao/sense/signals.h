@@ -80,14 +80,21 @@ class UpstreamSignals {
     const double left = weight_ > 0 && !last_failed_ ? 1 : 0;
     time_sum_ = left * last_seconds_;
     square_sum_ = time_sum_ * last_seconds_;
-    crowd_sum_ = weight_ = left;
+    crowd_sum_ = weight_ = attempts_ = left;
     called_off_sum_ = errors_ = 0;
+    since_change_ = static_cast<std::uint64_t>(left);
+    alike_ = left;
+    alike_share_ = alike_chance_ = 1;
   }
   // It was found to answer nothing, and nothing has ended there since.
   void found_silent() { silent_ = true; }
   [[nodiscard]] bool silent() const { return silent_; }
-  // Share of the attempts that failed, 0..1, cautious while there are few (as if two more had gone well).
-  [[nodiscard]] double error_rate() const { return errors_ / (weight_ + 2); }
+  // Share of the attempts that failed, 0..1, cautious while there are few (as if two more had gone well). Where the
+  // newest are all failures, or none is, and what was before makes that no chance, it is theirs alone: what fails at
+  // once must not live on its good name, nor wait long for a new one.
+  [[nodiscard]] double error_rate() const { return errors_ / (attempts_ + 2); }
+  // How many attempts ended since that began anew.
+  [[nodiscard]] std::uint64_t attempts_since_change() const { return since_change_; }
   [[nodiscard]] Instant last_sent() const { return last_sent_; }
   // How the last attempt ended.
   [[nodiscard]] double last_seconds() const { return last_seconds_; }
@@ -98,6 +105,8 @@ class UpstreamSignals {
   // an upstream that was left alone soon count more than how it was then.
   static constexpr double kKeep = 1 - 1.0 / 80;
   static constexpr double kFadeSeconds = 5;
+  // Small enough for workers that make a hundred thousand attempts a second; four failures of one that never failed.
+  static constexpr double kNoChance = 1e-7;
 
   static double seconds_of(Nanoseconds time) {
     return static_cast<double>(std::max<std::int64_t>(0, time.count())) * 1e-9;
@@ -116,19 +125,37 @@ class UpstreamSignals {
   }
   void add(double took, Instant now, bool failed, double crowd) {
     silent_ = false;
+    const double keep = kKeep / (1 + seconds_of(now - last_added_) / kFadeSeconds);
+    note_result(failed, keep);
     last_seconds_ = took;
     last_failed_ = failed;
     // Failing fast is no merit.
     if (failed && weight_ > 0) took = std::max(took, time_sum_ / std::max(1.0, weight_));
     peak_ = took > peak_ ? took : took + (peak_ - took) * decay(now);
-    const double keep = kKeep / (1 + seconds_of(now - last_added_) / kFadeSeconds);
     last_added_ = now;
     time_sum_ = time_sum_ * keep + took;
     called_off_sum_ *= keep;
     square_sum_ = square_sum_ * keep + took * took;
     crowd_sum_ = crowd_sum_ * keep + crowd;
     weight_ = weight_ * keep + 1;
+  }
+  void note_result(bool failed, double keep) {
+    if (failed != last_failed_ || alike_ == 0) {
+      const double like = failed ? errors_ : attempts_ - errors_;
+      alike_share_ = (like + 1) / (attempts_ + 2);
+      alike_chance_ = 1;
+      alike_ = 0;
+    }
+    alike_ += 1;
+    ++since_change_;
+    alike_chance_ *= alike_share_;
+    attempts_ = attempts_ * keep + 1;
     errors_ = errors_ * keep + (failed ? 1 : 0);
+    if (alike_chance_ >= kNoChance) return;
+    attempts_ = alike_;
+    errors_ = failed ? alike_ : 0;
+    since_change_ = static_cast<std::uint64_t>(alike_);
+    alike_share_ = alike_chance_ = 1;
   }
 
   std::int64_t waiting_ = 0;
@@ -139,7 +166,12 @@ class UpstreamSignals {
   double square_sum_ = 0;
   double crowd_sum_ = 0;  // how many waited when one of them was answered
   double weight_ = 0;
+  double attempts_ = 0;
   double errors_ = 0;
+  std::uint64_t since_change_ = 0;
+  double alike_ = 0;         // the newest that ended alike, well or not
+  double alike_share_ = 1;   // of those before them
+  double alike_chance_ = 1;  // of them all, by that
   double last_seconds_ = 0;
   bool last_failed_ = false;
   bool silent_ = false;

@@ -76,6 +76,35 @@ TEST_F(UpstreamSignalsTest, FailingFastIsNoMerit) {
   EXPECT_TRUE(signals_.last_failed());
 }
 
+TEST_F(UpstreamSignalsTest, AFewFailuresInARowOfOneThatNeverFailedAreAChange) {
+  answers(200, 10ms);
+  answers(3, 0ms, true);
+  EXPECT_LT(signals_.error_rate(), 0.05);
+  answers(1, 0ms, true);
+  EXPECT_GT(signals_.error_rate(), 0.6) << "whatever it was before";
+  EXPECT_NEAR(signals_.mean_seconds(now_), 0.010, 0.001) << "of the times nothing was learned";
+  answers(20, 0ms, true);
+  EXPECT_GT(signals_.error_rate(), 0.9);
+}
+
+TEST_F(UpstreamSignalsTest, SomeGoodAnswersInARowOfOneThatAlwaysFailedAreAChange) {
+  answers(200, 10ms);
+  answers(40, 1ms, true);
+  answers(10, 10ms);
+  EXPECT_EQ(signals_.error_rate(), 0);
+}
+
+// By chance half of the failures of one that fails half of the time come in rows.
+TEST_F(UpstreamSignalsTest, RowsThatChanceExplainsChangeNothing) {
+  for (int i = 0; i < 100; ++i) {
+    answers(i % 3 + 1, 10ms);
+    answers(i % 5 + 1, 10ms, true);
+    if (i > 20) {
+      EXPECT_NEAR(signals_.error_rate(), 0.6, 0.1) << i;
+    }
+  }
+}
+
 TEST_F(UpstreamSignalsTest, WhatIsOldCountsLess) {
   answers(200, 10ms);
   const double fresh = signals_.weight(now_);

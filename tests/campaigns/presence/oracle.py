@@ -141,16 +141,26 @@ class Count:
     failures: int  # that DAO counts for it
     outcomes: int = 0  # requests to it that ended, as DAO counts them
     failed_open: int = 0  # requests for which DAO had nobody left, so that one was asked all the same
+    server_errors: int = 0  # answers of it, as DAO counts them, with a status from 500 on
 
 
-def counted(counts: list[Count], begin: float, end: float) -> tuple[int, int, int] | None:
-    """Requests, failures and requests with nobody left between the last count at or before `begin` and the last at or before `end`."""
+def counted(counts: list[Count], begin: float, end: float) -> Count | None:
+    """What came between the last count at or before `begin` and the last at or before `end`."""
     first = [count for count in counts if count.at <= begin]
     last = [count for count in counts if count.at <= end]
     if not first or len(last) == len(first):
         return None
     one, other = first[-1], last[-1]
-    return (other.requests - one.requests, other.failures - one.failures, other.failed_open - one.failed_open)
+    return Count(other.at, other.requests - one.requests, other.failures - one.failures, other.outcomes - one.outcomes,
+                 other.failed_open - one.failed_open, other.server_errors - one.server_errors)
+
+
+def sent_there(segment: Segment, seen: Count) -> int:
+    """Requests in a dead time. Counts lie beside its begin, and in the half second before it an upstream that is well
+    may get all the requests there are, where the others are worse: so failures are counted where each request is one."""
+    if segment.nature == "refused":
+        return seen.failures
+    return seen.server_errors if segment.kind == "errors" else seen.requests
 
 
 def outcomes_between(counts: list[Count]) -> Callable[[float, float], int]:
@@ -173,7 +183,7 @@ def broken_promises(upstream: str, segments: list[Segment], counts: list[Count],
         seen = counted(counts, segment.begin, segment.end)
         if segment.nature in DEAD and seen is not None:
             # Those that came because nobody was left were promised to nobody.
-            got = (seen[1] if segment.nature == "refused" else seen[0]) - seen[2]
+            got = sent_there(segment, seen) - seen.failed_open
             unnoticed = rules.fair_rate * 2 * (interval + (rules.first_byte_timeout if segment.kind == "hang" else 0))
             limit = rules.failures + unnoticed + rules.trials_per_second * lasted
             if got > limit and not after_a_stall(stalls, segment.begin, segment.end, rules):
@@ -182,8 +192,8 @@ def broken_promises(upstream: str, segments: list[Segment], counts: list[Count],
         if segment.nature == "healthy" and index > 0 and segments[index - 1].nature in DEAD:
             since = segment.begin + rules.recovery + interval
             seen = counted(counts, since, since + 2) if since + 2 <= segment.end else None
-            back = seen is None or seen[0] >= rules.trials_per_second + 1
+            back = seen is None or seen.requests >= rules.trials_per_second + 1
             if not back and not after_a_stall(stalls, segment.begin, since + 2, rules):
-                broken.append(f"{upstream} back at {segment.begin:.1f} s: only {seen[0]} requests in the 2 s from "
+                broken.append(f"{upstream} back at {segment.begin:.1f} s: only {seen.requests} requests in the 2 s from "
                               f"{since:.1f} s")
     return broken

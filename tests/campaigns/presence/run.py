@@ -113,7 +113,8 @@ def timeline_of(observed: world.Observed, name: str) -> dict[str, object]:
     """What really was, what DAO said and what was counted, to look at afterwards."""
     return {"segments": [asdict(segment) for segment in observed.segments[name]],
             "samples": [[round(sample.at, 3), sample.state] for sample in observed.samples[name]],
-            "counts": [[round(count.at, 3), count.requests, count.failures, count.outcomes, count.failed_open]
+            "counts": [[round(count.at, 3), count.requests, count.failures, count.outcomes, count.failed_open,
+                        count.server_errors]
                        for count in observed.counts[name]],
             "stalls": [[round(stall.begin, 3), round(stall.end, 3)] for stall in observed.stalls]}
 

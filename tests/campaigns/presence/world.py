@@ -131,12 +131,13 @@ def read_verdicts(text: str) -> dict[str, str]:
     return verdicts
 
 
-def read_counter(text: str, what: str) -> dict[str, int]:
-    """Upstream: the sum of its dao_upstream_WHAT_total."""
+def read_counter(text: str, what: str, **where: str) -> dict[str, int]:
+    """Upstream: the sum of its dao_upstream_WHAT_total with these labels."""
     sums: dict[str, int] = {}
     for name, labels, value in _COUNTER.findall(text):
-        if name == what:
-            upstream = dict(_LABEL.findall(labels)).get("upstream", "")
+        found = dict(_LABEL.findall(labels))
+        if name == what and where.items() <= found.items():
+            upstream = found.get("upstream", "")
             sums[upstream] = sums.get(upstream, 0) + int(float(value))
     return sums
 
@@ -204,11 +205,13 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
             verdicts = read_verdicts(text)
             failed_open = sum(int(float(value)) for value in _FAILED_OPEN.findall(text))
             failures, outcomes = read_counter(text, "errors"), read_counter(text, "requests")
+            server_errors = read_counter(text, "requests", code_class="5xx")
             for follower in followers:
                 if follower.name in verdicts:
                     samples[follower.name].append(Sample(now, verdicts[follower.name]))
                 counts[follower.name].append(Count(now, follower.requests(), failures.get(follower.name, 0),
-                                                    outcomes.get(follower.name, 0), failed_open))
+                                                    outcomes.get(follower.name, 0), failed_open,
+                                                    server_errors.get(follower.name, 0)))
             waiting.look(now, [dao.process.pid, load.pid,
                                *(pid for follower in followers if (pid := follower.pid()) is not None)])
             due = max(due + POLL_SECONDS, now)
