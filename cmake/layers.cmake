@@ -29,21 +29,26 @@ function(dao_layer name)
   target_include_directories(dao_${name} ${scope} ${include_root})
   target_link_libraries(dao_${name} ${scope} ${arg_LAYERS} ${arg_LIBRARIES})
   if(sources)
-    dao_precompile(dao_${name} dao_base)
+    dao_precompile(dao_${name} dao_base ${dao_common_headers})
   endif()
 
   if(DAO_TESTS AND tests)
     add_executable(dao_${name}_test ${tests})
     target_link_libraries(dao_${name}_test PRIVATE dao_${name} ${arg_TEST_LIBRARIES} GTest::gmock GTest::gtest_main)
     set_target_properties(dao_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_compile_options(dao_${name}_test PRIVATE ${dao_without_link_time_optimisation})
+    target_link_options(dao_${name}_test PRIVATE ${dao_without_link_time_optimisation})
     if(DAO_FUZZ)
       target_compile_options(dao_${name}_test PRIVATE -fno-sanitize=fuzzer-no-link)
     endif()
-    # Tests take longest to optimise under a sanitizer, and it is the code under test that must be as it ships: the
-    # libraries, and what tests instantiate themselves from the headers of coroutines and of words shared by threads.
-    if(DAO_SANITIZE AND NOT name MATCHES "^(rt|sense)$")
+    # Tests take longest to optimise, and it is the code under test that must be as it ships: the libraries, and what tests
+    # instantiate themselves from the headers of coroutines (rt) and of words shared by threads (sense). Those of liminal
+    # simulate hours.
+    if(name MATCHES "^(rt|sense|liminal)$")
+      dao_precompile(dao_${name}_test dao_rt_test ${dao_common_headers} ${dao_test_headers})
+    else()
       target_compile_options(dao_${name}_test PRIVATE -O0)
-      dao_precompile(dao_${name}_test dao_base_test <gtest/gtest.h> <gmock/gmock.h>)
+      dao_precompile(dao_${name}_test dao_base_test ${dao_common_headers} ${dao_test_headers})
     endif()
     add_test(NAME unit.${name} COMMAND dao_${name}_test)
     set_tests_properties(unit.${name} PROPERTIES ENVIRONMENT "DAO_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
