@@ -14,6 +14,7 @@
 #include "dao/http/h2/client_session.h"
 #include "dao/http/h2/client_stream.h"
 #include "dao/net/memory_stream.h"
+#include "input.h"
 #include "oracle.h"
 
 using namespace dao;
@@ -107,32 +108,11 @@ rt::Task<> run_exchange(rt::Loop& loop, Exchange& exchange, BodyPiece upload) {
   exchange.ended = true;
 }
 
-class Input {
- public:
-  Input(const unsigned char* data, std::size_t size) : left_(data, size) {}
-  [[nodiscard]] bool empty() const { return left_.empty(); }
-  unsigned byte() {
-    if (left_.empty()) return 0;
-    const unsigned value = left_.front();
-    left_ = left_.subspan(1);
-    return value;
-  }
-  std::string bytes(std::size_t count) {
-    count = std::min(count, left_.size());
-    std::string taken(reinterpret_cast<const char*>(left_.data()), count);
-    left_ = left_.subspan(count);
-    return taken;
-  }
-
- private:
-  std::span<const unsigned char> left_;
-};
-
-std::string frame_of(unsigned type, Input& input) {
+std::string frame_of(unsigned type, fuzz::Input& input) {
   const unsigned flags = input.byte();
   const unsigned stream = input.byte() % 16;
-  const std::string piece = input.bytes(input.byte());
-  std::string payload = piece;
+  const std::string_view piece = input.take(input.byte());
+  std::string payload{piece};
   if ((type & 0x40U) != 0) {
     constexpr std::size_t kLargestFrame = 16384;
     for (int i = 1; i < 600 && payload.size() + piece.size() <= kLargestFrame; ++i) payload += piece;
@@ -153,7 +133,7 @@ std::string frame_of(unsigned type, Input& input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
-  Input input(data, size);
+  fuzz::Input input({reinterpret_cast<const char*>(data), size});
   const unsigned mode = input.byte();
   rt::VirtualLoop loop;
   http::BufferPool pool;
@@ -213,7 +193,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     const unsigned which = (what < 0xf0 || exchanges.empty()) ? 0 : input.byte() % exchanges.size();
     switch (what) {
       case 0xe0:  // frames as they are
-        give(input.bytes(input.byte()));
+        give(input.take(input.byte()));
         break;
       case 0xe1:
         loop.run_for(std::chrono::milliseconds(100 * input.byte()));

@@ -15,6 +15,7 @@
 #include "dao/http/h1/message_io.h"
 #include "dao/http/h2/server_session.h"
 #include "dao/net/memory_stream.h"
+#include "input.h"
 #include "oracle.h"
 
 using namespace dao;
@@ -236,7 +237,7 @@ class Writer {
   std::string next() {
     pause = Nanoseconds::zero();
     drain = toggle_reading = false;
-    const unsigned what = byte();
+    const unsigned what = input_.byte();
     const unsigned flags = what >> 4U;
     switch (what % 16U) {
       case 0:
@@ -246,36 +247,37 @@ class Writer {
       case 2:
         return headers(new_stream(), "CONNECT", 0);
       case 3: {
-        const std::size_t size = (flags & 2U) != 0 ? std::size_t{byte()} * 64 : byte() % 32U;
+        const std::size_t size = (flags & 2U) != 0 ? std::size_t{input_.byte()} * 64 : input_.byte() % 32U;
         return frame(NGHTTP2_DATA, flags & 1U, stream(), std::string(size, 'd'));
       }
       case 4: {
-        const std::uint32_t increment = (flags & 2U) != 0 ? byte() * 256U : byte();
+        const std::uint32_t increment = (flags & 2U) != 0 ? input_.byte() * 256U : input_.byte();
         const std::uint32_t id = (flags & 1U) != 0 ? 0 : stream();
         if (id == 0) window += increment;
         return frame(NGHTTP2_WINDOW_UPDATE, 0, id, number(increment));
       }
       case 5:
-        return frame(NGHTTP2_RST_STREAM, 0, stream(), number(byte() % 16U));
+        return frame(NGHTTP2_RST_STREAM, 0, stream(), number(input_.byte() % 16U));
       case 6: {
-        const unsigned setting = byte() % 10U;
-        const std::uint32_t value = byte() * ((flags & 1U) != 0 ? 256U : 1U);
+        const unsigned setting = input_.byte() % 10U;
+        const std::uint32_t value = input_.byte() * ((flags & 1U) != 0 ? 256U : 1U);
         return frame(NGHTTP2_SETTINGS, 0, 0, std::string{'\0', static_cast<char>(setting)} + number(value));
       }
       case 7:
         return (flags & 1U) != 0 ? frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "pingpong") : ping();
       case 8: {  // any frame
         exact = false;
-        const unsigned type = byte();
-        const unsigned frame_flags = byte();
-        const std::uint32_t id = byte();
-        return frame(type, frame_flags, id, take(byte()));
+        const unsigned type = input_.byte();
+        const unsigned frame_flags = input_.byte();
+        const std::uint32_t id = input_.byte();
+        return frame(type, frame_flags, id, input_.take(input_.byte()));
       }
       case 9:  // any header block
-        return frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | (flags & 1U), new_stream(), take(byte()));
+        return frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | (flags & 1U), new_stream(),
+                     input_.take(input_.byte()));
       case 10: {  // in two frames
         std::string whole = headers(new_stream(), "POST", 0);
-        const std::size_t at = 9 + byte() % (whole.size() - 8);
+        const std::size_t at = 9 + input_.byte() % (whole.size() - 8);
         const std::uint32_t id = last_ - 2;
         const std::string rest = whole.substr(at);
         return frame(NGHTTP2_HEADERS, 0, id, std::string_view{whole}.substr(9, at - 9)) +
@@ -284,11 +286,11 @@ class Writer {
       case 11:  // trailers
         return frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | (flags == 15 ? 0U : 1U), stream(), extra());
       case 12:
-        pause = std::chrono::milliseconds(byte() * (flags + 1U));
+        pause = std::chrono::milliseconds(input_.byte() * (flags + 1U));
         return {};
       case 13:  // any bytes
         exact = false;
-        return std::string{take(byte())};
+        return std::string{input_.take(input_.byte())};
       case 14:
         toggle_reading = true;
         return {};
@@ -307,20 +309,9 @@ class Writer {
   std::size_t window = 65535;  // on the connection
 
  private:
-  unsigned byte() {
-    if (input_.empty()) return 0;
-    const auto value = static_cast<unsigned char>(input_.front());
-    input_.remove_prefix(1);
-    return value;
-  }
-  std::string_view take(std::size_t size) {
-    const std::string_view taken = input_.substr(0, size);
-    input_.remove_prefix(taken.size());
-    return taken;
-  }
   std::uint32_t new_stream() { return std::exchange(last_, last_ + 2); }
   std::uint32_t stream() {  // one of the last eight
-    const std::uint32_t back = 2 * (byte() % 8U + 1);
+    const std::uint32_t back = 2 * (input_.byte() % 8U + 1);
     return last_ > back ? last_ - back : 1;
   }
   static std::string number(std::uint32_t value) {
@@ -361,13 +352,13 @@ class Writer {
         {"X-Upper", "1"},
     }};
     std::string block;
-    for (unsigned count = byte() % 4U; count > 0; --count) {
-      const auto& [name, value] = kFields[byte() % kFields.size()];
+    for (unsigned count = input_.byte() % 4U; count > 0; --count) {
+      const auto& [name, value] = kFields[input_.byte() % kFields.size()];
       block += literal(name, value);
     }
-    if (byte() % 8U == 7U) {
-      const std::string_view name = take(byte() % 16U);
-      block += literal(name, take(byte() % 100U));
+    if (input_.byte() % 8U == 7U) {
+      const std::string_view name = input_.take(input_.byte() % 16U);
+      block += literal(name, input_.take(input_.byte() % 100U));
     }
     return block;
   }
@@ -375,11 +366,11 @@ class Writer {
     static constexpr std::array<std::string_view, 6> kPaths = {"/", "/a?b=c", "*", "a", "/%00", "/with space"};
     static constexpr std::array<std::string_view, 4> kSchemes = {"https", "http", "HTTP", "ftp"};
     static constexpr std::array<std::string_view, 5> kAuthorities = {"a.test", "a.test:80", "[::1]", "a@b", ""};
-    const unsigned shape = byte();
+    const unsigned shape = input_.byte();
     std::string block = literal(":method", method);
     if (method == "CONNECT" && shape % 8U != 7U)
       block += literal(":protocol", shape % 8U == 6U ? "other" : "websocket");
-    const unsigned values = shape < 128 ? 0 : byte();  // most are well-formed
+    const unsigned values = shape < 128 ? 0 : input_.byte();  // most are well-formed
     block += literal(":scheme", kSchemes[values % kSchemes.size()]);
     block += literal(":path", kPaths[values % kPaths.size()]);
     if (values != 255) block += literal(":authority", kAuthorities[values % kAuthorities.size()]);
@@ -387,7 +378,7 @@ class Writer {
     return frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | flags, id, block);
   }
 
-  std::string_view input_;
+  fuzz::Input input_;
   std::uint32_t last_ = 1;
 };
 

@@ -10,33 +10,13 @@
 
 #include "dao/http/field_id.h"
 #include "dao/http/h2/hpack_test_fields.h"
+#include "input.h"
 #include "oracle.h"
 
 using namespace dao;
 using namespace dao::http::h2;
 
 namespace {
-
-// What is left of the input.
-class Input {
- public:
-  explicit Input(std::string_view bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  unsigned byte() {
-    if (bytes_.empty()) return 0;
-    const auto value = static_cast<unsigned char>(bytes_.front());
-    bytes_.remove_prefix(1);
-    return value;
-  }
-  std::string_view take(std::size_t size) {
-    const std::string_view part = bytes_.substr(0, size);
-    bytes_.remove_prefix(part.size());
-    return part;
-  }
-
- private:
-  std::string_view bytes_;
-};
 
 // The encoder writes names in lower case.
 TestFields in_lower_case(TestFields fields) {
@@ -49,7 +29,7 @@ TestFields in_lower_case(TestFields fields) {
 // For each block: its size (two bytes), what the encoder hears of its peer's table before it (one byte; 255: nothing),
 // the block.
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
-  Input input({reinterpret_cast<const char*>(data), size});
+  fuzz::Input input({reinterpret_cast<const char*>(data), size});
   constexpr std::uint32_t kTable = 4096;
   constexpr unsigned kNoChange = 255;
   HpackDecoder decoder(kTable);

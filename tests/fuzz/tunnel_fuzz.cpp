@@ -12,6 +12,7 @@
 #include "dao/http/websocket_frames.h"
 #include "dao/net/memory_stream.h"
 #include "dao/server/tunnel.h"
+#include "input.h"
 #include "oracle.h"
 
 using namespace dao;
@@ -128,26 +129,6 @@ struct End {
   std::unique_ptr<net::MemoryStream> stream;
 };
 
-class Input {
- public:
-  explicit Input(std::string_view bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool more() const { return !bytes_.empty(); }
-  unsigned byte() {
-    if (bytes_.empty()) return 0;
-    const auto value = static_cast<unsigned char>(bytes_.front());
-    bytes_.remove_prefix(1);
-    return value;
-  }
-  std::string_view take(std::size_t size) {
-    const std::string_view taken = bytes_.substr(0, size);
-    bytes_.remove_prefix(taken.size());
-    return taken;
-  }
-
- private:
-  std::string_view bytes_;
-};
-
 std::string frame(unsigned first, std::size_t size, bool masked) {
   std::string text(1, static_cast<char>(first));
   const unsigned mask_bit = masked ? 0x80U : 0U;
@@ -179,7 +160,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   const unsigned mode = data[0];
   const std::size_t capacity = data[1] == 0 ? 65536 : data[1];
   const std::size_t segment = data[2] == 0 ? 65536 : data[2];
-  Input input({reinterpret_cast<const char*>(data + 3), size - 3});
+  fuzz::Input input({reinterpret_cast<const char*>(data + 3), size - 3});
 
   rt::VirtualLoop loop;
   http::BufferPool buffers;
@@ -248,7 +229,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   };
   settle();
   bool orderly = true;  // nobody was cut off
-  while (input.more()) {
+  while (!input.empty()) {
     const unsigned what = input.byte();
     End& end = (what & 0x80U) != 0 ? client : backend;
     const bool masked = end.client;

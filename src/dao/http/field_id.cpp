@@ -3,7 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include "dao/http/byte_words.h"
 
 namespace dao::http {
 
@@ -73,25 +74,11 @@ consteval Table make_table() {
 
 constexpr Table kTable = make_table();
 
-// Eight characters at once, letters made lower-case.
-std::uint64_t lower_eight(const char* at) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101U;
-  std::uint64_t word = 0;
-  std::memcpy(&word, at, sizeof word);
-  const std::uint64_t low_bits = word & (kOnes * 0x7f);
-  const std::uint64_t from_a = low_bits + kOnes * (0x80 - 'A');       // bit 7: 'A' or above
-  const std::uint64_t above_z = low_bits + kOnes * (0x80 - 'Z' - 1);  // bit 7: above 'Z'
-  const std::uint64_t upper = (from_a ^ above_z) & ~word & (kOnes * 0x80);
-  return word | upper >> 2U;
-}
-
 // `known` is in lower case and as long as `name`.
 bool is_known(std::string_view name, std::string_view known) {
   std::size_t at = 0;
   for (; at + 8 <= name.size(); at += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, known.data() + at, sizeof word);
-    if (lower_eight(name.data() + at) != word) return false;
+    if (lower_eight(load_little_64(name.data() + at)) != load_little_64(known.data() + at)) return false;
   }
   for (; at < name.size(); ++at) {
     if (to_lower(name[at]) != known[at]) return false;

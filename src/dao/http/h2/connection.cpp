@@ -28,7 +28,7 @@ Connection::Connection(Role role, OutputBlock& output, ConnectionEvents& events,
     std::array<char, kSettingBytes> entry{};
     entry[0] = static_cast<char>(static_cast<std::uint16_t>(each.setting) >> 8U);
     entry[1] = static_cast<char>(each.setting);
-    write_u32(entry.data() + 2, each.value);
+    store_big_32(entry.data() + 2, each.value);
     payload.append(entry.data(), entry.size());
   }
   write_frame({.type = FrameType::settings}, payload);

@@ -166,10 +166,10 @@ bool Connection::frame_complete(std::string_view payload) {
       return headers_arrived(payload);
     case FrameType::priority:
       // RFC 7540 section 5.3.1; otherwise the old priorities mean nothing (RFC 9113 section 5.3.2).
-      return (read_u32(payload.data()) & kStreamIdMax) != header_.stream || fail(ErrorCode::protocol_error);
+      return (load_big_32(payload.data()) & kStreamIdMax) != header_.stream || fail(ErrorCode::protocol_error);
     case FrameType::rst_stream:
       if (StreamState* const stream = find(header_.stream)) {
-        close(*stream, static_cast<ErrorCode>(read_u32(payload.data())), true);
+        close(*stream, static_cast<ErrorCode>(load_big_32(payload.data())), true);
       } else {
         static_cast<void>(may_come_late(header_.stream, true));
       }
@@ -293,7 +293,7 @@ bool Connection::headers_arrived(std::string_view payload) {
     block_depends_on_itself_ = false;
     if (header_.has(kHasPriority)) {
       if (payload.size() < kPriorityBytes) return fail(ErrorCode::frame_size_error);
-      block_depends_on_itself_ = (read_u32(payload.data()) & kStreamIdMax) == header_.stream;
+      block_depends_on_itself_ = (load_big_32(payload.data()) & kStreamIdMax) == header_.stream;
       payload.remove_prefix(kPriorityBytes);
     }
     block_ends_stream_ = header_.has(kEndStream);
@@ -406,8 +406,8 @@ bool Connection::settings_arrived(std::string_view payload) {
   if (!settings_came_ && !is_server()) streams_max_ = SIZE_MAX;  // unless it says otherwise
   settings_came_ = true;
   for (; !payload.empty(); payload.remove_prefix(kSettingBytes)) {
-    const auto id = static_cast<Setting>(read_u32(payload.data()) >> 16U);
-    if (!apply({id, read_u32(payload.data() + 2)})) return false;
+    const auto id = static_cast<Setting>(load_big_32(payload.data()) >> 16U);
+    if (!apply({id, load_big_32(payload.data() + 2)})) return false;
   }
   if (!answer(FrameType::settings, {})) return false;
   events_.on_settings();
@@ -448,7 +448,7 @@ bool Connection::apply(SettingValue value) {
 }
 
 bool Connection::priority_update_arrived(std::string_view payload) {
-  const std::uint32_t id = read_u32(payload.data()) & kStreamIdMax;
+  const std::uint32_t id = load_big_32(payload.data()) & kStreamIdMax;
   if (id % 2 == 0) return fail(ErrorCode::protocol_error);  // RFC 9218 section 7.1
   payload.remove_prefix(kWordBytes);
   const Priority priority = read_priority(payload, {});
@@ -470,7 +470,7 @@ bool Connection::priority_update_arrived(std::string_view payload) {
 
 bool Connection::goaway_arrived(std::string_view payload) {
   if (is_server()) return true;  // it pushes nothing; what runs is finished
-  const std::uint32_t last = read_u32(payload.data()) & kStreamIdMax;
+  const std::uint32_t last = load_big_32(payload.data()) & kStreamIdMax;
   // RFC 9113 section 6.8: a stream of ours, and never a later one than before.
   if ((last != 0 && last % 2 == 0) || last > goaway_last_) return fail(ErrorCode::protocol_error);
   goaway_last_ = last;
@@ -480,7 +480,7 @@ bool Connection::goaway_arrived(std::string_view payload) {
 }
 
 bool Connection::window_update_arrived(std::string_view payload) {
-  const std::uint32_t more = read_u32(payload.data()) & kStreamIdMax;
+  const std::uint32_t more = load_big_32(payload.data()) & kStreamIdMax;
   if (header_.stream == 0) {
     if (more == 0) return fail(ErrorCode::protocol_error);
     send_window_ += more;

@@ -17,7 +17,7 @@ void Connection::write_frame(const FrameHeader& header, std::string_view payload
 
 void Connection::write_word(FrameType type, std::uint32_t stream, std::uint32_t word) {
   char bytes[sizeof word];
-  write_u32(bytes, word);
+  store_big_32(bytes, word);
   write_frame({.type = type, .stream = stream}, {bytes, sizeof bytes});
 }
 
@@ -36,7 +36,8 @@ void Connection::ping(std::string_view payload) {
 
 void Connection::goaway(std::uint32_t last_stream, ErrorCode code) {
   char payload[2 * sizeof last_stream];
-  write_u32(write_u32(payload, last_stream), static_cast<std::uint32_t>(code));
+  store_big_32(payload, last_stream);
+  store_big_32(payload + sizeof last_stream, static_cast<std::uint32_t>(code));
   write_frame({.type = FrameType::goaway}, {payload, sizeof payload});
 }
 

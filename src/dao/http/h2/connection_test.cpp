@@ -107,7 +107,7 @@ std::string frame(FrameType type, std::uint8_t flags, std::uint32_t stream, std:
 
 std::string word(std::uint32_t value) {
   std::string bytes(sizeof value, '\0');
-  write_u32(bytes.data(), value);
+  store_big_32(bytes.data(), value);
   return bytes;
 }
 
@@ -301,7 +301,7 @@ TEST_F(ConnectionTest, AConnectionsWindowMayBeSmallerThanTheUsual) {
     for (std::string_view left = said; !left.empty();) {
       const FrameHeader header = read_frame_header(left.data());
       if (header.type == FrameType::window_update && header.stream == 0) {
-        window += read_u32(left.data() + kFrameHeaderBytes);
+        window += load_big_32(left.data() + kFrameHeaderBytes);
       }
       left.remove_prefix(kFrameHeaderBytes + header.length);
     }

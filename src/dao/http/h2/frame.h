@@ -1,9 +1,11 @@
-// The words of HTTP/2 frames (RFC 9113 sections 4, 6 and 7; RFC 8441; RFC 9218), and how numbers lie in them.
+// The words of HTTP/2 frames (RFC 9113 sections 4, 6 and 7; RFC 8441; RFC 9218).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "dao/http/byte_words.h"
 
 namespace dao::http::h2 {
 
@@ -76,28 +78,19 @@ struct FrameHeader {
   [[nodiscard]] bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
 };
 
-inline std::uint32_t read_u32(const char* at) {
-  const auto byte = [at](int i) { return std::uint32_t{static_cast<unsigned char>(at[i])}; };
-  return byte(0) << 24U | byte(1) << 16U | byte(2) << 8U | byte(3);
-}
-
-inline char* write_u32(char* at, std::uint32_t value) {
-  for (unsigned shift = 32; shift > 0; shift -= 8) *at++ = static_cast<char>(value >> (shift - 8));
-  return at;
-}
-
 // `at`: kFrameHeaderBytes of it.
 inline FrameHeader read_frame_header(const char* at) {
-  return {.length = read_u32(at) >> 8U,
+  return {.length = load_big_32(at) >> 8U,
           .type = static_cast<FrameType>(at[3]),
           .flags = static_cast<std::uint8_t>(at[4]),
-          .stream = read_u32(at + 5) & kStreamIdMax};
+          .stream = load_big_32(at + 5) & kStreamIdMax};
 }
 
 inline char* write_frame_header(char* at, const FrameHeader& header) {
-  at = write_u32(at, header.length << 8U | static_cast<std::uint32_t>(header.type));
-  *at++ = static_cast<char>(header.flags);
-  return write_u32(at, header.stream);
+  store_big_32(at, header.length << 8U | static_cast<std::uint32_t>(header.type));
+  at[4] = static_cast<char>(header.flags);
+  store_big_32(at + 5, header.stream);
+  return at + kFrameHeaderBytes;
 }
 
 }  // namespace dao::http::h2

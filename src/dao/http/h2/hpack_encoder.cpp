@@ -4,8 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "dao/http/byte_words.h"
 #include "dao/http/field_id.h"
-#include "dao/http/h2/byte_words.h"
 #include "dao/http/h2/hpack_static_table.h"
 
 namespace dao::http::h2 {
@@ -51,16 +51,6 @@ constexpr std::array<Rule, kHpackStaticEntries + 1> kRules = make_rules();
 
 constexpr bool is_upper(char c) {
   return c >= 'A' && c <= 'Z';
-}
-
-// Eight characters at once, letters made lower-case.
-constexpr std::uint64_t lower_eight(std::uint64_t word) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101U;
-  const std::uint64_t low_bits = word & (kOnes * 0x7f);
-  const std::uint64_t from_a = low_bits + kOnes * (0x80 - 'A');       // bit 7: 'A' or above
-  const std::uint64_t above_z = low_bits + kOnes * (0x80 - 'Z' - 1);  // bit 7: above 'Z'
-  const std::uint64_t upper = (from_a ^ above_z) & ~word & (kOnes * 0x80);
-  return word | upper >> 2U;
 }
 
 // Of a name in lower case: its first and last characters, together in the first word when it is short.

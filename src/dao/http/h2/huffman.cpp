@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "dao/http/h2/byte_words.h"
+#include "dao/http/byte_words.h"
 
 namespace dao::http::h2 {
 

@@ -2,10 +2,10 @@
 
 #include <array>
 
+#include "dao/http/byte_words.h"
 #include "dao/http/field_id.h"
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/syntax.h"
-#include "dao/http/h2/byte_words.h"
 #include "dao/http/h2/hpack_static_table.h"
 
 namespace dao::http::h2 {
