@@ -209,7 +209,8 @@ Resonant::Known Resonant::look(const Choosing& choosing, std::size_t index) cons
   const double weight = signals.weight(choosing.now);
   if (weight > 0 && seconds > 0) known.rate = 1 / seconds;
   const bool returning = choosing.weight(index) < choosing.candidates[index].weight * kWeightUnit;
-  known.latency = latency_term(signals, seconds, weight, typical_seconds(), returning);
+  // What fell silent may have answered fast until a moment ago, and others may be slow: they answer.
+  known.latency = signals.silent() ? kMost : latency_term(signals, seconds, weight, typical_seconds(), returning);
   known.share = mean_weight_ / choosing.weight(index);
   known.looked_at = choosing.now;
   known.error_rate = signals.error_rate();

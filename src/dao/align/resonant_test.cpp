@@ -215,6 +215,16 @@ TEST_F(ResonantTest, OneThatFailedIsAskedAgainThoughAllOthersAreSlow) {
   EXPECT_GE(got[0], 8);
 }
 
+TEST_F(ResonantTest, OneThatFellSilentIsWorseThanSlowOnes) {
+  for (double& seconds : seconds_) seconds = 0.2;
+  seconds_[0] = 0.003;
+  run(std::chrono::seconds(20), 45);
+  hangs_[0] = true;
+  run(std::chrono::milliseconds(100), 45);
+  signals_[0].found_silent();
+  EXPECT_LE(run(std::chrono::milliseconds(900), 45)[0], 1) << "of 40";
+}
+
 // One answer that happened to take long is no proof that it is cold. Where few requests come and nothing waits, it
 // would be left alone for a second and more, and again after the next answer that took long by chance.
 TEST_F(ResonantTest, AReturnedOneWhoseFirstAnswerWasSlowIsAskedAgainSoon) {

@@ -209,8 +209,8 @@ void PresenceDetector::judge(Instant now) {
 
 void PresenceDetector::begin_trial(Instant now) {
   mode_ = Mode::trial;
-  // Whoever is only under suspicion gets a fair chance: one failure more would prove nothing. Once, where the row that
-  // led to it was long.
+  // Whoever is only under suspicion gets a fair chance: one failure more would prove nothing. Once, where it
+  // answers with 5xx: for that the row before it was long.
   fair_ = presence_ == Presence::liminal && !had_fair_trial_;
   granted_ = static_cast<std::uint16_t>(fair_ ? std::max(settings_.failures, settings_.trial_requests)
                                               : settings_.trial_requests);
