@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PRESET ?= release
+# A preset that `make test` builds while its tests wait.
+NEXT ?=
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 DESTDIR ?=
@@ -31,7 +33,7 @@ simulate: ## every scenario of configs/scenarios in virtual time; fails if an ex
 
 test: ## build and run everything a change must pass (unit, behaviour, generated docs, format)
 	@scripts/install-deps build test
-	@scripts/test $(PRESET)
+	@scripts/test $(PRESET) $(NEXT)
 
 sanitize: ## unit and behaviour tests under ASan+UBSan (-O0, -O2) and TSan
 	@scripts/install-deps build test
