@@ -2,8 +2,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PRESET ?= release
-# A preset that `make test` builds while its tests wait.
-NEXT ?=
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 DESTDIR ?=
@@ -33,7 +31,7 @@ simulate: ## every scenario of configs/scenarios in virtual time; fails if an ex
 
 test: ## build and run everything a change must pass (unit, behaviour, generated docs, format)
 	@scripts/install-deps build test
-	@scripts/test $(PRESET) $(NEXT)
+	@scripts/test $(PRESET)
 
 sanitize: ## unit and behaviour tests under ASan+UBSan (-O0, -O2) and TSan
 	@scripts/install-deps build test
