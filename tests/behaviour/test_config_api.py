@@ -19,6 +19,7 @@ from lib.dns import DnsServer
 from lib.faults import expect_normal, get
 from lib.http1 import Response
 from lib.origin import Origin
+from lib.ports import HeldPort
 
 StartDao = Callable[..., Dao]
 TOML = "Content-Type: application/toml"
@@ -361,8 +362,8 @@ def test_a_file_that_said_what_is_in_use_counts_when_it_is_as_before(start_dao: 
 def test_what_cannot_go_on_after_a_restart_gives_way_to_the_file(start_dao: StartDao, origin: Origin) -> None:
     """A listener that was applied, and whose port another process has by then, must not keep DAO from starting."""
     first = start_dao(with_admin(simple_config(origin.url)))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    free = HeldPort()
+    port = free.port
     both = json.dumps(["127.0.0.1:0", f"127.0.0.1:{port}"])
     applied = first.config_path.read_text().replace('[server]\nbind = "127.0.0.1:0"', f"[server]\nbind = {both}", 1)
     assert told(apply(first, applied))["result"] == "applied"

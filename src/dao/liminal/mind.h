@@ -54,9 +54,10 @@ class Mind {
   std::vector<DueProbe> take_due_probes(Instant now, std::size_t most);
   void probed(const DueProbe& probe, ProbeOutcome outcome, Instant now);
 
-  // What is known of the upstreams, by their numbers, to be kept over a restart. restore_presence() comes before the
-  // first step.
+  // What is known of the upstreams, by their numbers, to be kept over a restart. Before the first step that is what was
+  // restored, and restore_presence() comes before it.
   [[nodiscard]] PresenceDetector::State save_presence(std::uint32_t upstream, Instant now) const {
+    if (upstream >= watched_.size() || watched_[upstream] == nullptr) return {};
     return watched_[upstream]->presence.save(now);
   }
   void restore_presence(std::uint32_t upstream, const PresenceDetector::State& state, Nanoseconds age, Instant now);

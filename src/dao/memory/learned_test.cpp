@@ -127,6 +127,26 @@ class LearnedTest : public testing::Test {
   std::size_t restored = 0;
 };
 
+// An upgrade may be asked for before the mind has taken its first step.
+TEST_F(LearnedTest, WhoeverStopsBeforeTheFirstStepSavesNothingAndLosesNothing) {
+  const auto stop_at_once = [this] {
+    world = std::make_unique<World>(two, store, clock);
+    restored = world->learned.adopt(Roster::of(*world->config), world->mind, clock.now());
+    stop();
+  };
+  stop_at_once();
+  EXPECT_THAT(take_written(), testing::IsEmpty());
+  start(two);
+  answer(0, 5ms);
+  report(1, Outcome::refused);
+  step();
+  stop();
+  stop_at_once();
+  EXPECT_EQ(restored, 2U);
+  start(two);
+  EXPECT_EQ(restored, 2U);
+}
+
 TEST_F(LearnedTest, ARestartBeginsWhereItStopped) {
   start(two);
   EXPECT_EQ(restored, 0U);
