@@ -30,11 +30,6 @@ Error flaw(std::string_view detail) {
   return {.origin = Origin::backend, .kind = ErrorKind::malformed, .sent = Sent::maybe, .detail = detail};
 }
 
-// Output that waits for a write. Reached, no more is taken from streams until it is gone.
-constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
-// Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
-// B: at most 30 bits for a byte).
-constexpr std::size_t kHeaderBlockFactor = 4;
 constexpr std::uint32_t kAcknowledgements = 64;  // waiting at once; more is a flood
 
 ClientStream& stream_of(const StreamState& state) {
@@ -243,7 +238,7 @@ Result<> ClientSession::receive(std::span<const char> bytes) {
   if (!flaw_) {
     std::string_view what = "the backend violates HTTP/2 (RFC 9113 5.4.1)";
     if (!connection_.settings_came()) what = "what came is not HTTP/2";
-    if (connection_.answers_flood()) what = "more frames to acknowledge than it reads (RFC 9113 10.5)";
+    if (connection_.flood() == Flood::queued_answers) what = "more frames to acknowledge than it reads (RFC 9113 10.5)";
     flaw_ = flaw(what);
   }
   return std::unexpected(*flaw_);
@@ -356,8 +351,7 @@ Result<> ClientSession::on_timer() {
   return {};
 }
 
-// --- what the connection tells
-// ----------------------------------------------------------------------------------------
+// --- what the connection tells ---------------------------------------------------------------------------------------
 
 std::optional<ErrorCode> ClientSession::on_frame(const FrameHeader& header) {
   if (header.type == FrameType::push_promise) {

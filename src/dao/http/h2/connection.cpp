@@ -6,9 +6,8 @@
 namespace dao::http::h2 {
 
 namespace {
-// A client may send this many before it has read our SETTINGS; a server says in its SETTINGS how many it takes.
+// What a client opens before the server has said how many it takes (RFC 9113 section 6.5.2: it should not take fewer).
 constexpr std::size_t kStreamsBeforeSettings = 100;
-constexpr std::size_t kSettingBytes = 6;
 }  // namespace
 
 Connection::Connection(Role role, OutputBlock& output, ConnectionEvents& events, const Bounds& bounds,
@@ -44,6 +43,11 @@ Connection::~Connection() {
 bool Connection::fail(ErrorCode code) {
   if (!error_) error_ = code;
   return false;
+}
+
+bool Connection::fail(Flood flood) {
+  flood_ = flood;
+  return fail(ErrorCode::enhance_your_calm);
 }
 
 // --- streams ---------------------------------------------------------------------------------------------------------

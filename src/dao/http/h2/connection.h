@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dao/http/h2/flood.h"
 #include "dao/http/h2/frame.h"
 #include "dao/http/h2/hpack_decoder.h"
 #include "dao/http/h2/hpack_encoder.h"
@@ -29,6 +30,12 @@
 #include "dao/http/head.h"
 
 namespace dao::http::h2 {
+
+// Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
+// B: at most 30 bits for a byte).
+inline constexpr std::size_t kHeaderBlockFactor = 4;
+// For send_data: one block being written comes on top, and one header block.
+inline constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
 
 // What goes into a stream's next DATA frame.
 struct DataOffer {
@@ -53,7 +60,7 @@ class ConnectionEvents {
   virtual std::optional<ErrorCode> on_padding_only() { return std::nullopt; }
 
   // A field section: its begin, each field, its end. on_field false: no more of it is wanted; a client's session has
-  // the stream reset then, a server's the connection ended (ENHANCE_YOUR_CALM). on_section_end may reset the stream.
+  // the stream reset then, a server's the connection ended (Flood::header_bytes). on_section_end may reset the stream.
   virtual void on_section(StreamState& stream) = 0;
   virtual bool on_field(StreamState& stream, const HpackField& field, FieldId id) = 0;
   virtual void on_section_end(StreamState& stream, SectionKind kind, bool ends_stream) = 0;
@@ -68,7 +75,6 @@ class ConnectionEvents {
   // A RST_STREAM of ours, whatever for.
   virtual void on_reset_sent(ErrorCode /*code*/) {}
 
-  virtual void on_settings() {}
   virtual void on_ping_answer(std::string_view /*payload*/) {}
 
   // For DATA: at most `most` bytes are asked for, then exactly so many are taken as were offered.
@@ -105,8 +111,8 @@ class Connection {
   // (goaway()).
   bool receive(std::string_view bytes);
   [[nodiscard]] std::optional<ErrorCode> error() const { return error_; }
-  // The peer asks for answers that it does not read.
-  [[nodiscard]] bool answers_flood() const { return answers_flood_; }
+  // What the peer has overdone, if the error() is that: one of Bounds is exceeded, or on_field() was false.
+  [[nodiscard]] std::optional<Flood> flood() const { return flood_; }
   [[nodiscard]] bool settings_came() const { return settings_came_; }
   // A header block, or the frame that begins it, is not complete.
   [[nodiscard]] bool in_header_block() const;
@@ -145,7 +151,7 @@ class Connection {
   void resume(std::uint32_t id);
   // Some stream may have DATA, and the connection's window is open.
   [[nodiscard]] bool has_data() const { return ready_.first() != nullptr && send_window_ > 0; }
-  // DATA frames, until the output has so many bytes, or there are none for now.
+  // DATA frames, until the output has so many bytes, or no stream may send.
   void send_data(std::size_t output_max);
   void ping(std::string_view payload);  // 8 bytes
   void goaway(std::uint32_t last_stream, ErrorCode code);
@@ -160,6 +166,7 @@ class Connection {
   enum class Reading : std::uint8_t { preface, header, payload, data, skipped };
 
   bool fail(ErrorCode code);  // false
+  bool fail(Flood flood);     // false
   [[nodiscard]] bool is_server() const { return role_ == Role::server; }
 
   bool frame_begins();
@@ -216,7 +223,7 @@ class Connection {
   std::uint64_t header_blocks_ = 0;
   bool settings_came_ = false;
   bool goaway_came_ = false;
-  bool answers_flood_ = false;
+  std::optional<Flood> flood_;
   std::optional<ErrorCode> error_;
   HpackDecoder decoder_;
   SectionRules rules_;

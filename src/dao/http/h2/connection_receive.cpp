@@ -11,7 +11,6 @@ namespace {
 constexpr std::size_t kPriorityBytes = 5;
 constexpr std::size_t kWordBytes = 4;
 constexpr std::size_t kPingBytes = 8;
-constexpr std::size_t kSettingBytes = 6;
 constexpr std::size_t kGatheredKept = 1024;  // between frames
 constexpr std::size_t kEarlyPriorities = 100;
 
@@ -133,10 +132,8 @@ bool Connection::frame_begins() {
       return headers_begin();
     case FrameType::continuation:
       if (block_stream_ == 0) return fail(ErrorCode::protocol_error);
-      if (++continuations_ > bounds_.continuations_max || block_.size() + length > bounds_.header_block_max_bytes) {
-        return fail(ErrorCode::enhance_your_calm);
-      }
-      return true;
+      if (++continuations_ > bounds_.continuations_max) return fail(Flood::continuations);
+      return block_.size() + length <= bounds_.header_block_max_bytes || fail(Flood::header_bytes);
     case FrameType::priority:
       return expect(!of_connection, length == kPriorityBytes);
     case FrameType::rst_stream:
@@ -276,7 +273,7 @@ bool Connection::headers_begin() {
   ++header_blocks_;
   continuations_ = 0;
   if (id % 2 == 0 || (!is_server() && is_idle(id))) return fail(ErrorCode::protocol_error);
-  if (header_.length > bounds_.header_block_max_bytes) return fail(ErrorCode::enhance_your_calm);
+  if (header_.length > bounds_.header_block_max_bytes) return fail(Flood::header_bytes);
   if (is_server() && id > highest_) {
     highest_ = id;
     if (id > refused_above_) expect_late_frames(id);
@@ -345,7 +342,7 @@ bool Connection::take_section(std::string_view block, StreamState* stream, Secti
     if (!rules_.add(field)) {
       fate = Fate::malformed;
     } else if (!events_.on_field(*stream, field, rules_.id())) {
-      if (is_server()) return fail(ErrorCode::enhance_your_calm);
+      if (is_server()) return fail(Flood::header_bytes);
       fate = Fate::refused;
     }
   }
@@ -409,9 +406,7 @@ bool Connection::settings_arrived(std::string_view payload) {
     const auto id = static_cast<Setting>(load_big_32(payload.data()) >> 16U);
     if (!apply({id, load_big_32(payload.data() + 2)})) return false;
   }
-  if (!answer(FrameType::settings, {})) return false;
-  events_.on_settings();
-  return true;
+  return answer(FrameType::settings, {});
 }
 
 bool Connection::apply(SettingValue value) {

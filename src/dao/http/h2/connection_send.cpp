@@ -22,10 +22,7 @@ void Connection::write_word(FrameType type, std::uint32_t stream, std::uint32_t 
 }
 
 bool Connection::answer(FrameType type, std::string_view payload) {
-  if (++answers_waiting_ > bounds_.answers_max) {
-    answers_flood_ = true;
-    return fail(ErrorCode::enhance_your_calm);
-  }
+  if (++answers_waiting_ > bounds_.answers_max) return fail(Flood::queued_answers);
   write_frame({.type = type, .flags = kAck}, payload);
   return true;
 }

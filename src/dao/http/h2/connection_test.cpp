@@ -436,7 +436,7 @@ TEST_F(ConnectionTest, AnswersThatNobodyReadsAreBounded) {
   EXPECT_FALSE(server->connection.error()) << "those before were taken to be written";
   hand_to_server(ping);
   EXPECT_EQ(server->connection.error(), ErrorCode::enhance_your_calm);
-  EXPECT_TRUE(server->connection.answers_flood());
+  EXPECT_EQ(server->connection.flood(), Flood::queued_answers);
 }
 
 TEST_F(ConnectionTest, TheOutputHasABound) {

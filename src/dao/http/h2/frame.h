@@ -47,6 +47,7 @@ enum class Setting : std::uint16_t {
   no_rfc7540_priorities = 9,    // RFC 9218 section 2.1
 };
 
+inline constexpr std::size_t kSettingBytes = 6;
 struct SettingValue {
   Setting setting;
   std::uint32_t value;

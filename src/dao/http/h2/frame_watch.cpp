@@ -16,10 +16,8 @@ bool TokenBucket::take(Instant now) {
   return true;
 }
 
-FrameWatch::FrameWatch(const ServerLimits& limits, std::size_t header_block_max_bytes)
-    : limits_(limits),
-      header_block_max_bytes_(header_block_max_bytes),
-      resets_(limits.resets_burst, limits.resets_per_second),
+FrameWatch::FrameWatch(const ServerLimits& limits)
+    : resets_(limits.resets_burst, limits.resets_per_second),
       settings_(limits.control_frames_burst, limits.control_frames_per_second),
       pings_(limits.control_frames_burst, limits.control_frames_per_second),
       empty_data_(limits.control_frames_burst, limits.control_frames_per_second),
@@ -33,13 +31,8 @@ std::optional<Flood> FrameWatch::see(const FrameHeader& frame, Instant now) {
     case FrameType::data:
       return unless(frame.length > 0 || frame.has(kEndStream) || empty_data_.take(now), Flood::empty_data);
     case FrameType::headers:
-      continuations_ = 0;
-      header_block_bytes_ = frame.length;
-      return unless(header_block_bytes_ <= header_block_max_bytes_, Flood::header_bytes);
     case FrameType::continuation:
-      header_block_bytes_ += frame.length;
-      if (++continuations_ > limits_.continuations_max) return Flood::continuations;
-      return unless(header_block_bytes_ <= header_block_max_bytes_, Flood::header_bytes);
+      return std::nullopt;  // Connection bounds them
     case FrameType::priority:
     case FrameType::priority_update:
       return unless(priorities_.take(now), Flood::priority);

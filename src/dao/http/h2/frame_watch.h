@@ -33,8 +33,7 @@ class TokenBucket {
 
 class FrameWatch {
  public:
-  // `header_block_max_bytes`: as sent, all frames of a block together.
-  FrameWatch(const ServerLimits& limits, std::size_t header_block_max_bytes);
+  explicit FrameWatch(const ServerLimits& limits);
 
   // The client's next frame. A flood ends the connection.
   std::optional<Flood> see(const FrameHeader& frame, Instant now);
@@ -47,10 +46,6 @@ class FrameWatch {
   std::optional<Flood> padding_only(Instant now);
 
  private:
-  const ServerLimits& limits_;
-  std::size_t header_block_max_bytes_;
-  std::uint32_t continuations_ = 0;
-  std::size_t header_block_bytes_ = 0;
   TokenBucket resets_;
   TokenBucket settings_;
   TokenBucket pings_;

@@ -8,7 +8,7 @@ namespace {
 
 class FrameWatchTest : public testing::Test {
  protected:
-  FrameWatchTest() : watch(ServerLimits{}, 65536) {}
+  FrameWatchTest() : watch(ServerLimits{}) {}
   // A window update for the stream and one for the connection. False: they were too many.
   bool update_windows() {
     for (const std::uint32_t stream : {0U, 1U}) {

@@ -102,7 +102,6 @@ constexpr std::array<std::uint8_t, 256> kStaticSlots = make_static_slots();
 // By the first index of a name in the static table: what is compared of it, and what its entries are.
 struct StaticName {
   NameEnds ends{};
-  std::uint64_t hash = 0;
   std::uint8_t size = 0;
   std::uint8_t last = 0;   // of the entries with this name
   bool only_empty = true;  // it is the only one, and has no value
@@ -114,7 +113,6 @@ constexpr std::array<StaticName, kHpackStaticTable.size()> kStaticNames = [] {
     const auto& [name, value] = kHpackStaticTable[index];
     StaticName& first = names[kHpackFirstOfName[index]];
     first.ends = static_name_ends(name);
-    first.hash = hash_name(first.ends, name.size());
     first.size = static_cast<std::uint8_t>(name.size());
     first.last = index;
     first.only_empty = first.only_empty && value.empty();
@@ -215,12 +213,6 @@ char* HpackEncoder::add(std::string_view name, std::string_view value, char* at,
       (size <= 16 || same_bytes(kHpackStaticTable[index].name.data() + 8, name.data() + 8, size - 16));
   const std::uint8_t static_name = is_known ? index : 0;
   return add({.text = name, .hash = hash, .static_name = static_name}, value, at, never_indexed);
-}
-
-char* HpackEncoder::add(std::uint8_t static_index, std::string_view value, char* at, bool never_indexed) {
-  const std::uint8_t first = kHpackFirstOfName[static_index];
-  const Name name{.text = kHpackStaticTable[first].name, .hash = kStaticNames[first].hash, .static_name = first};
-  return add(name, value, at, never_indexed);
 }
 
 [[gnu::noinline]] char* HpackEncoder::add_upper(std::string_view name, std::string_view value, char* at,

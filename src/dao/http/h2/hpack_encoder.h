@@ -31,9 +31,6 @@ class HpackEncoder {
   // Writes a field and returns the end of it. The name may be in upper case and is written in lower case.
   // `never_indexed`: the peer that it came from wanted it so (HpackField).
   char* add(std::string_view name, std::string_view value, char* at, bool never_indexed = false);
-  // The same for a name of which an index in the static table is known (1 to 61, such as HpackField::static_name):
-  // cheaper.
-  char* add(std::uint8_t static_index, std::string_view value, char* at, bool never_indexed = false);
 
   // What it holds from the heap.
   [[nodiscard]] std::size_t memory() const { return table_.memory(); }

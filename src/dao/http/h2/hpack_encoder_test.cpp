@@ -260,27 +260,6 @@ TEST_F(HpackEncoderTest, NothingIsHeldBeforeTheFirstEntry) {
   EXPECT_EQ(encoder.memory(), 0U);
 }
 
-TEST_F(HpackEncoderTest, NamesByTheirIndexAreLikeNamesInText) {
-  const auto add_index = [&](std::uint8_t index, std::string_view value) {
-    std::string bytes(HpackEncoder::most_bytes("", value), '\0');
-    bytes.resize(static_cast<std::size_t>(encoder.add(index, value, bytes.data()) - bytes.data()));
-    EXPECT_EQ(reference.decode(bytes), (TestFields{{std::string{kHpackStaticTable[index].name}, std::string{value}}}));
-    return kind_of(bytes);
-  };
-  for (std::size_t index = 1; index <= kHpackStaticEntries; ++index) {
-    const auto number = static_cast<std::uint8_t>(index);
-    const std::string_view name = kHpackStaticTable[index].name;
-    EXPECT_EQ(add_index(number, kHpackStaticTable[index].value), Kind::indexed) << name;
-    const Kind literal = add_index(number, "something that is new");
-    EXPECT_EQ(kind(name, "something that is new"), literal == Kind::with_indexing ? Kind::indexed : literal) << name;
-    EXPECT_EQ(add_index(number, "something that is new"), kind(name, "something that is new")) << name;
-    encoder.set_table_max(0);  // so that it is new for the next index
-    begin_block();
-    encoder.set_table_max(HpackEncoder::kTableMost);
-    begin_block();
-  }
-}
-
 TEST_F(HpackEncoderTest, EmptyNamesAndValues) {
   EXPECT_EQ(kind("x-own", ""), Kind::with_indexing);
   EXPECT_EQ(kind("x-own", ""), Kind::indexed);

@@ -12,12 +12,6 @@ namespace dao::http::h2 {
 
 namespace {
 
-// Output that waits for a write. Reached, no more is taken from streams until it is gone; one block being written comes
-// on top, and one header block.
-constexpr std::size_t kOutputMax = std::size_t{64} * 1024;
-// Header blocks are compressed; the largest that can decode to what is allowed is a few times that (RFC 7541 appendix
-// B: at most 30 bits for a byte).
-constexpr std::size_t kHeaderBlockFactor = 4;
 constexpr Nanoseconds kDrainRoundTrip = std::chrono::seconds(1);
 constexpr Nanoseconds kFlushTime = std::chrono::seconds(2);
 constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
@@ -40,10 +34,6 @@ std::array<SettingValue, 5> settings_of(const ServerSettings& settings) {
   }};
 }
 
-std::size_t header_block_max(const ServerSettings& settings) {
-  return kHeaderBlockFactor * (settings.limits.head_max_bytes + settings.limits.target_max_bytes);
-}
-
 }  // namespace
 
 ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream, net::Peer peer, BufferPool& buffers,
@@ -61,10 +51,11 @@ ServerSession::ServerSession(rt::Loop& loop, std::unique_ptr<net::Stream> stream
       connection_(Connection::Role::server, output_, *this,
                   {.stream_window = settings.http2.stream_window_bytes,
                    .connection_window = settings.http2.connection_window_bytes,
-                   .header_block_max_bytes = header_block_max(settings),
+                   .header_block_max_bytes =
+                       kHeaderBlockFactor * (settings.limits.head_max_bytes + settings.limits.target_max_bytes),
                    .continuations_max = settings.http2.continuations_max},
                   settings_of(settings)),
-      watch_(settings.http2, header_block_max(settings)),
+      watch_(settings.http2),
       assembler_(settings.limits),
       idle_since_(loop.now()),
       data_written_(loop.now()) {
@@ -196,8 +187,8 @@ void ServerSession::feed(std::string_view bytes) {
   const std::uint64_t blocks_before = connection_.header_blocks();
   const bool understood = connection_.receive(bytes);
   if (connection_.header_blocks() != blocks_before || !connection_.in_header_block()) headers_began_ = loop_.now();
-  if (flood_ || connection_.answers_flood()) {
-    end_by_flood(flood_.value_or(Flood::queued_answers));
+  if (const std::optional<Flood> flood = flood_ ? flood_ : connection_.flood()) {
+    end_by_flood(*flood);
     return;
   }
   if (!understood) {
@@ -285,8 +276,7 @@ void ServerSession::deadline_passed() {
   }
 }
 
-// --- what the connection tells
-// ----------------------------------------------------------------------------------------
+// --- what the connection tells ---------------------------------------------------------------------------------------
 
 std::optional<ErrorCode> ServerSession::unless_flood(std::optional<Flood> flood) {
   if (!flood) return std::nullopt;
@@ -307,9 +297,7 @@ void ServerSession::on_section(StreamState&) {
 }
 
 bool ServerSession::on_field(StreamState&, const HpackField& field, FieldId id) {
-  if (assembler_.add(field, id)) return true;
-  flood_ = Flood::header_bytes;
-  return false;
+  return assembler_.add(field, id);
 }
 
 void ServerSession::on_section_end(StreamState& state, SectionKind kind, bool ends_stream) {
