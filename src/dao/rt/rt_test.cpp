@@ -197,6 +197,37 @@ TEST(EpollLoop, MessagesFromOtherThreadsArriveInOrder) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
 }
 
+TEST(AfterOthers, AllOfABatchReadBeforeAnyWrites) {
+  VirtualLoop loop;
+  std::string order;
+  auto connection = [&](char name) -> Task<> {
+    order += name;
+    co_await after_others(loop);
+    order += static_cast<char>(name - 'a' + 'A');
+  };
+  for (const char name : {'a', 'b', 'c'}) loop.spawn(connection(name));
+  loop.run();
+  EXPECT_EQ(order, "abcABC");
+  EXPECT_EQ(loop.live_tasks(), 0U);
+}
+
+TEST(AfterOthers, EndsWithinTheBatch) {
+  VirtualLoop loop;
+  std::string order;
+  auto patient = [&]() -> Task<> {
+    co_await next_batch(loop);
+    order += 'n';
+  };
+  auto one = [&]() -> Task<> {
+    co_await after_others(loop);
+    order += 'o';
+  };
+  loop.spawn(patient());
+  loop.spawn(one());
+  loop.run();
+  EXPECT_EQ(order, "on");
+}
+
 // A child has copies of all descriptors between fork and exec, and for the kernel a watch goes on as long as any of
 // them is open: it would tell of a source that is no more.
 TEST(EpollLoop, NothingIsHeardOfAClosedDescriptorThatHasACopy) {

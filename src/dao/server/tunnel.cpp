@@ -265,6 +265,7 @@ rt::Task<> Tunnel::pass(Side& from, Side& to, std::span<const char> bytes) {
     if (!discard) {
       iovec piece = http::h1::piece_of(now);
       std::span<iovec> pieces{&piece, 1};
+      co_await rt::after_others(in_.loop);
       bool any_sent = false;
       const Result<bool> at_once = http::h1::try_write_all(to.stream, pieces, to.origin, any_sent);
       if (!at_once || !*at_once) {

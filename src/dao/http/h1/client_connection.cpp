@@ -24,6 +24,7 @@ ClientConnection::ClientConnection(rt::Loop& loop, std::unique_ptr<net::Stream> 
 rt::Task<Result<>> ClientConnection::send_request(const RequestHead& head, std::string_view base_path, BodyPiece first,
                                                   std::span<const Field> trailers, Nanoseconds connecting,
                                                   Nanoseconds stall, rt::Cancel* cancel) {
+  co_await rt::after_others(loop_);
   ++exchanges_;
   request_sent_ = first.last;
   chunked_request_ = head.framing.kind == BodyFraming::Kind::chunked;

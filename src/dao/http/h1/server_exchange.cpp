@@ -110,6 +110,7 @@ BodyFraming ServerExchange::frame_for_client(const ResponseHead& head, BodyFrami
 }
 
 rt::Task<Result<>> ServerExchange::send_head(ResponseHead& head, BodyFraming framing, BodyPiece first) {
+  co_await rt::after_others(loop_);
   head_sent_ = true;
   out_framing_ = frame_for_client(head, framing);
   if (out_framing_.kind == BodyFraming::Kind::until_close || handler_.draining() || !rest_of_body_is_small()) {

@@ -286,6 +286,8 @@ rt::Task<Result<>> ClientSession::write_frames() {
       const Result<> alive = on_timer();
       if (!alive) co_return alive;
     }
+    // Once the answers of this batch are on their way to the clients: a backend that is woken last finds more to do.
+    co_await rt::after_others(loop_);
   }
 }
 
