@@ -10,7 +10,8 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
 # One translation unit's small functions are the request path of another: link-time optimisation is worth about a tenth of our
 # own CPU time per request. Objects hold machine code beside what is for that, because the unit tests are many programs of
-# the same libraries: optimised anew at each of their links, those would be a sixth of the build.
+# the same libraries: optimised anew at each of their links, those would be a sixth of the build. What no request passes
+# through does without: layers that are COLD, the sources of the programs, and daoctl and dao-upstream altogether.
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT DAO_SANITIZE)
   add_compile_options(-flto=thin -ffat-lto-objects)
   add_link_options(-flto=thin -ffat-lto-objects -Wl,--thinlto-cache-dir=${CMAKE_BINARY_DIR}/thinlto-cache)

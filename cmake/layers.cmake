@@ -5,7 +5,7 @@
 # link, dao/NAME), which is a PUBLIC include directory of dao_NAME. So a target can include "dao/NAME/x.h" only when
 # it links dao_NAME, directly or through a layer below it.
 function(dao_layer name)
-  cmake_parse_arguments(arg "" "" "LAYERS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "COLD" "" "LAYERS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   set(folder ${CMAKE_SOURCE_DIR}/src/dao/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   set(tests ${sources})
@@ -30,6 +30,9 @@ function(dao_layer name)
   target_link_libraries(dao_${name} ${scope} ${arg_LAYERS} ${arg_LIBRARIES})
   if(sources)
     dao_precompile(dao_${name} dao_base ${dao_common_headers})
+    if(arg_COLD)
+      target_compile_options(dao_${name} PRIVATE ${dao_without_link_time_optimisation})
+    endif()
   endif()
 
   if(DAO_TESTS AND tests)
