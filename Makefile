@@ -53,17 +53,17 @@ bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
 bench-adaptive: ## DAO beside HAProxy, nginx and Caddy when one of four servers misbehaves
 	@scripts/install-deps build bench
 	@scripts/build release dao dao-upstream dao_load
-	@/usr/bin/python3 bench/adaptive/run.py $(BENCH_ARGS)
+	@scripts/in-memory /usr/bin/python3 bench/adaptive/run.py $(BENCH_ARGS)
 
 campaign-presence: ## randomised faults of upstreams; every presence verdict scored against the truth
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream dao_load
-	@/usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
+	@DAO_TEST_TIME_SCALE=4 scripts/in-memory /usr/bin/python3 tests/campaigns/presence/run.py $(CAMPAIGN_ARGS)
 
 campaign-reload: ## 1000 random reloads under load of every kind; nobody may notice
 	@scripts/install-deps build test
 	@scripts/build release dao dao-upstream
-	@/usr/bin/python3 tests/campaigns/reload/reload_campaign.py $(CAMPAIGN_ARGS)
+	@scripts/in-memory /usr/bin/python3 tests/campaigns/reload/reload_campaign.py $(CAMPAIGN_ARGS)
 
 campaign-store: ## kill -9 at 500 random moments under writes to the store; it must be whole each time
 	@scripts/install-deps build test

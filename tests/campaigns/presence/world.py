@@ -22,6 +22,7 @@ METRIC = "dao_upstream_presence_state"
 LOG_WORD = "presence"  # a log line of a change has it in its message, and the fields `upstream` and `to`
 POLL_SECONDS = 0.5
 FLAP_SECONDS = 0.7
+ORDER_SECONDS = 0.5  # starting or killing a process takes a tenth of it, or the machine was late
 RATE = 45.0  # requests per second, for three upstreams
 DEFAULT = "delay_exp_ms=3"
 FIRST_BYTE_TIMEOUT_MS = 500
@@ -52,6 +53,8 @@ class Follower:
     def __init__(self, name: str, segments: list[Segment]):
         self.name, self.planned = name, segments
         self.really: list[Segment] = []
+        self.late: list[Stall] = []  # orders that the machine was slow to carry out
+        self.failure: Exception | None = None
         self._held = HeldPort()
         self.port = self._held.port
         self._before = 0  # requests of the processes that were killed
@@ -85,6 +88,14 @@ class Follower:
                 self._upstream = self._start()
 
     def follow(self, zero: float, stopping: threading.Event) -> None:
+        """In a thread of its own; what ended it too early is in `failure` then."""
+        try:
+            self._follow(zero, stopping)
+        except Exception as failure:
+            self.failure = failure
+            stopping.set()  # nothing after this is what the schedule says
+
+    def _follow(self, zero: float, stopping: threading.Event) -> None:
         def now() -> float:
             return time.monotonic() - zero
 
@@ -95,6 +106,8 @@ class Follower:
             # A fault may show from before the order, health from after it.
             asked = now()
             self._become(segment, zero, stopping)
+            if segment.kind != "flap" and now() > asked + ORDER_SECONDS:
+                self.late.append(Stall(asked, now()))
             begins.append((now() if segment.nature == "healthy" and begins else asked, segment.kind))
         ends = [begin for begin, _ in begins[1:]] + [self.planned[-1].end]
         self.really = [Segment(begin, end, kind) for (begin, kind), end in zip(begins, ends, strict=True)]
@@ -199,7 +212,7 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
         counts: dict[str, list[Count]] = {follower.name: [] for follower in followers}
         longest, last, due = 0.0, 0.0, 0.0
         waiting = WaitingThreads()
-        while (now := time.monotonic() - zero) < schedule.seconds:
+        while (now := time.monotonic() - zero) < schedule.seconds and not stopping.is_set():
             longest, last = max(longest, now - last), now
             _, text = dao.get("/metrics")
             verdicts = read_verdicts(text)
@@ -216,6 +229,9 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
                                *(pid for follower in followers if (pid := follower.pid()) is not None)])
             due = max(due + POLL_SECONDS, now)
             stopping.wait(max(0.0, due - (time.monotonic() - zero)))
+        for follower in followers:
+            if follower.failure:
+                raise follower.failure
         if load.wait(timeout=30) != 0:
             raise RuntimeError("the load generator failed")
         for thread in threads:
@@ -227,4 +243,6 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
     requests = [line.split() for line in timeline.read_text().splitlines()]
     errors = [(int(due) / 1e6 - zero, status) for due, _, status in requests if status != "200"]
     return Observed({follower.name: follower.really for follower in followers}, samples, counts, len(requests), errors,
-                    longest, [*waiting.stalls, *metronome.between(zero, zero + schedule.seconds)], log)
+                    longest,
+                    [*waiting.stalls, *metronome.between(zero, zero + schedule.seconds),
+                     *(stall for follower in followers for stall in follower.late)], log)
