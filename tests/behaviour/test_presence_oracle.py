@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -94,16 +96,41 @@ def test_nothing_is_held_against_dao_while_the_machine_stood_still() -> None:
     assert stalled.union_seconds([Stall(1, 2), Stall(5, 6), Stall(1.5, 3)]) == 3
 
 
-def test_late_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_programs_are_noticed() -> None:
     waits = {1: {"11": 5.0, "12": 0.0}, 2: {"21": 0.1}}
-    waiting = stalled.WaitingThreads()
-    with monkeypatch.context() as patch:
-        patch.setattr(stalled, "waited", lambda pid: dict(waits.get(pid, {})))
-        for now, pid, task, more in ((1.0, 1, "11", 0), (1.5, 1, "11", 0.2), (2.0, 1, "12", 0.3), (2.5, 3, "31", 0.1)):
-            waits.setdefault(pid, {})[task] = waits.get(pid, {}).get(task, 0) + more
-            waiting.look(now, [1, 2, 3])
+
+    class Accounts:
+        def __init__(self, pid: int):
+            self.pid = pid
+
+        def waited(self) -> dict[str, float]:
+            return dict(waits.get(self.pid, {}))
+
+        def close(self) -> None:
+            closed.append(self.pid)
+
+    closed: list[int] = []
+    waiting = stalled.WaitingThreads(Accounts)
+    for now, pid, task, more in ((1.0, 1, "11", 0), (1.5, 1, "11", 0.2), (2.0, 1, "12", 0.3), (2.5, 3, "31", 0.1)):
+        waits.setdefault(pid, {})[task] = waits.get(pid, {}).get(task, 0) + more
+        waiting.look(now, [1, 2, 3])
     assert waiting.stalls == [Stall(1.5, 2.0)]
-    assert stalled.waited(os.getpid())
+    waiting.look(3.0, [1, 3])
+    assert closed == [2]
+    waiting.close()
+    assert sorted(closed) == [1, 2, 3]
+
+
+def test_the_accounts_of_threads_are_followed() -> None:
+    with contextlib.closing(stalled.ThreadAccounts(os.getpid())) as accounts:
+        assert accounts.waited().keys() == set(os.listdir("/proc/self/task"))
+    ended = subprocess.Popen(["true"])
+    with contextlib.closing(stalled.ThreadAccounts(ended.pid)) as accounts:
+        ended.wait()
+        assert accounts.waited() == {}
+
+
+def test_a_machine_that_stands_still_is_noticed() -> None:
     with stalled.Metronome() as metronome:
         assert metronome._process.poll() is None
         began = time.monotonic()

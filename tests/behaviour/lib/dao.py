@@ -304,7 +304,8 @@ class Dao:
     # What it holds ----------------------------------------------------------------------------------------------
 
     def fd_count(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        folder = f"/proc/{self.process.pid}/fd"
+        return os.stat(folder).st_size or len(os.listdir(folder))  # the size tells since Linux 6.2, and far cheaper
 
     def cpu_seconds(self) -> float:
         """Processor time so far, in user and kernel."""

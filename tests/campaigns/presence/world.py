@@ -191,6 +191,7 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
     timeline = folder / "timeline"
     stopping = threading.Event()
     with contextlib.ExitStack() as stack:
+        waiting = stack.enter_context(contextlib.closing(WaitingThreads()))
         followers = []
         for index, segments in enumerate(schedule.upstreams):
             followers.append(Follower(f"u{index}", segments))
@@ -211,7 +212,6 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
         samples: dict[str, list[Sample]] = {follower.name: [] for follower in followers}
         counts: dict[str, list[Count]] = {follower.name: [] for follower in followers}
         longest, last, due = 0.0, 0.0, 0.0
-        waiting = WaitingThreads()
         while (now := time.monotonic() - zero) < schedule.seconds and not stopping.is_set():
             longest, last = max(longest, now - last), now
             _, text = dao.get("/metrics")
