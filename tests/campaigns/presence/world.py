@@ -229,13 +229,13 @@ def run(schedule: Schedule, seed: int, policy: str, extra: Mapping[str, object],
                                *(pid for follower in followers if (pid := follower.pid()) is not None)])
             due = max(due + POLL_SECONDS, now)
             stopping.wait(max(0.0, due - (time.monotonic() - zero)))
+        for thread in threads:
+            thread.join()
         for follower in followers:
             if follower.failure:
                 raise follower.failure
         if load.wait(timeout=30) != 0:
             raise RuntimeError("the load generator failed")
-        for thread in threads:
-            thread.join()
         log = [line.text for line in dao.logs() if LOG_WORD in line.message]
         for follower in followers:
             more = log_samples(dao, follower.name, wall_zero, parse_time)
