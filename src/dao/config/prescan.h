@@ -3,9 +3,8 @@
 //  - Bytes that are not UTF-8: the library would place the error only roughly.
 //  - Deep nesting: it recurses into arrays and inline tables, and destroys its tree of tables recursively, which is as
 //    deep as a dotted key is long.
-//  - Characters outside ASCII that are neither in a string nor in a comment: never valid in TOML 1.0, and toml++ has
-//    undefined behaviour on some of them (is_non_ascii_horizontal_whitespace of version 3.3 reaches its "unreachable"
-//    for U+00A1..U+0499).
+//  - Characters outside ASCII that are neither in a string nor in a comment: never valid in TOML 1.0, and the library
+//    says of them only that it expected something else.
 //  - A header of a table, "[" or "[[", without a key behind it: toml++ 3.3 takes for granted that there is one
 //    (parse_key), which ends a process with assertions, and is undefined behaviour without.
 #pragma once
