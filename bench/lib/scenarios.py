@@ -37,12 +37,12 @@ class Bench:
         self.load_program = os.path.join(tools, "dao_load")
         self._tools = tools
         self._backends = []
-        self.backend = self._start_backend(self.load_cpu)
+        self.backend = self.start_backend(self.load_cpu)
         # The baselines of added latency. The client reaches a proxy on another CPU, which costs a wake-up across CPUs
         # each way: "direct" does the same with a backend there, "direct-local" has it on the client's own CPU.
-        self.baselines = {"direct": self._start_backend(self.proxy_cpu), "direct-local": self.backend}
+        self.baselines = {"direct": self.start_backend(self.proxy_cpu), "direct-local": self.backend}
 
-    def _start_backend(self, cpu):
+    def start_backend(self, cpu):
         process = procs.start([os.path.join(self._tools, "bench_backend")], cpu, self.log, stdout=subprocess.PIPE,
                               text=True)
         self._backends.append(process)
