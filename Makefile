@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: help run demo build simulate test interop bench bench-adaptive campaign-presence campaign-reload campaign-store campaign-kill campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
+.PHONY: help run demo build simulate test interop bench record-profile bench-adaptive campaign-presence campaign-reload campaign-store campaign-kill campaign-metamorphic campaign-rate-limit soak scan-tls format install clean sanitize fuzz docs deps
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ bench: ## DAO beside nginx, HAProxy, h2o and Caddy on this machine
 	@scripts/install-deps build bench
 	@scripts/build release dao dao-upstream dao_load bench_backend ws_echo tls_load
 	@/usr/bin/python3 bench/run.py $(BENCH_ARGS)
+
+record-profile: ## record anew the profile that release builds are optimised by (CONTRIBUTING.md says when)
+	@scripts/install-deps build bench
+	@scripts/record-profile
 
 bench-adaptive: ## DAO beside HAProxy, nginx and Caddy when one of four servers misbehaves
 	@scripts/install-deps build bench
