@@ -155,6 +155,13 @@ def figure(number, unit):
 
 
 def disturbance(document):
-    """The largest share of a cell's time that DAO or a peer with one thread was ready and did not get its CPU."""
-    return max((row.get("cpu_wait", 0) for proxies in document["results"].values() for name, rows in proxies.items()
-                for row in rows if name in ("dao", "nginx", "haproxy", "h2o")), default=0)
+    """The largest share of a cell's time that a peer with one thread was ready and did not get its CPU.
+
+    The threads of the others wait for each other there, which says nothing of the machine. Without such a peer: DAO.
+    """
+    waits = {}
+    for proxies in document["results"].values():
+        for name, rows in proxies.items():
+            waits[name] = max([waits.get(name, 0), *(row.get("cpu_wait", 0) for row in rows)])
+    alone = [waits[name] for name in ("nginx", "haproxy") if name in waits]
+    return max(alone, default=waits.get("dao", 0))
