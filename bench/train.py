@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Traffic for scripts/record-profile through what `make bench` does not configure: every policy over three backends, filters
+"""Traffic for scripts/record-profile through what `make bench` does not configure: the policies over three backends, filters
 and rewrites, sticky sessions, split traffic, answers of DAO's own, a backend that refuses. Says "!!" of answers that are
 not as expected; measures nothing.
 """
@@ -100,10 +100,8 @@ def main():
     parser.add_argument("--tools", default=os.path.join(ROOT, "build/release/bin"),
                         help="where dao_load and bench_backend are")
     options = parser.parse_args()
-    good = [(f"/small/{policy}", True) for policy in POLICIES]
-    good += [("/filters/small", True), ("/users/7", True), ("/small/sticky", True), ("/small/split", True),
-             ("/small/refusing", True)]
-    paths = good + [("/limited/", False), ("/moved/", False)]
+    good = [*(f"/small/{policy}" for policy in POLICIES), "/filters/small", "/users/7", "/small/sticky", "/small/split",
+            "/small/refusing"]
     with tempfile.TemporaryDirectory(prefix="dao-train-") as folder:
         bench = scenarios.Bench(options.tools, folder)
         backends = [bench.backend, *(bench.start_backend(bench.load_cpu) for _ in range(2))]
@@ -112,12 +110,12 @@ def main():
         proxy = None
         try:
             proxy = proxies.Proxy(kind, bench.backend, folder, bench.proxy_cpu)
-            for path, served in paths:
+            for path in (*good, "/limited/", "/moved/"):
                 for more in ([], ["--post", "2000"], ["--close"]):
                     arguments = ["--connections", "32", "--path", path, "--seconds", str(SECONDS), *more]
                     result = bench.load(proxy.address, arguments, [], 15)
                     row = scenarios.row_of(result) if result else {"problems": ["the load generator failed"]}
-                    wrong = row["problems"] if served or not result else []
+                    wrong = row["problems"] if path in good or not result else []
                     print(f"{'!! ' if wrong else ''}{path} {' '.join(more)}: {row.get('requests', 0)} requests",
                           *wrong, flush=True)
         finally:
