@@ -2,6 +2,7 @@
 // choose the texts; not the same in every version, so nothing that is stored or that nodes agree on rests on it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>

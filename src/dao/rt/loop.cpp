@@ -21,9 +21,9 @@ struct Detached {
   std::coroutine_handle<promise_type> handle;
 };
 
-Detached run_detached(Task<> task, std::size_t& live_tasks) {
+Detached run_detached(Task<> task, Gauge& live_tasks) {
   co_await std::move(task);
-  --live_tasks;
+  live_tasks.subtract();
 }
 
 }  // namespace
@@ -31,8 +31,8 @@ Detached run_detached(Task<> task, std::size_t& live_tasks) {
 Loop::~Loop() = default;
 
 void Loop::spawn(Task<> task) {
-  ++live_tasks_;
-  schedule(run_detached(std::move(task), live_tasks_).handle);
+  live_tasks_->add();
+  schedule(run_detached(std::move(task), *live_tasks_).handle);
 }
 
 void Loop::run_ready() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dao/base/clock.h"
+#include "dao/base/counter.h"
 #include "dao/rt/cancel.h"
 #include "dao/rt/task.h"
 #include "dao/rt/timer_wheel.h"
@@ -40,7 +41,10 @@ class Loop {
   // Starts a task that nobody awaits; it is counted until it ends.
   void spawn(Task<> task);
   // Tasks spawned and not ended.
-  [[nodiscard]] std::size_t live_tasks() const { return live_tasks_; }
+  [[nodiscard]] std::size_t live_tasks() const { return static_cast<std::size_t>(live_tasks_->value()); }
+  // Counts them in `gauge` from now on, where other threads can read them. Before the first spawn(); it outlives the
+  // loop.
+  void count_tasks_in(Gauge& gauge) { live_tasks_ = &gauge; }
 
   // Runs until stop() was called, or (VirtualLoop) nothing is left to do.
   virtual void run() = 0;
@@ -71,7 +75,8 @@ class Loop {
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;
   std::vector<std::coroutine_handle<>> next_ready_;
-  std::size_t live_tasks_ = 0;
+  Gauge own_live_tasks_;
+  Gauge* live_tasks_ = &own_live_tasks_;
   bool stopping_ = false;
 };
 

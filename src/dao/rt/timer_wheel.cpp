@@ -1,6 +1,7 @@
 #include "dao/rt/timer_wheel.h"
 
 #include <bit>
+#include <cstddef>
 
 namespace dao::rt {
 

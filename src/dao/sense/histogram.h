@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dao/sense/counter.h"
+#include "dao/base/counter.h"
 
 namespace dao::sense {
 

@@ -9,9 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dao/base/counter.h"
 #include "dao/base/error.h"
 #include "dao/sense/admission.h"
-#include "dao/sense/counter.h"
 
 namespace dao::sense {
 

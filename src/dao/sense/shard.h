@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include "dao/base/counter.h"
 #include "dao/base/error.h"
-#include "dao/sense/counter.h"
 #include "dao/sense/histogram.h"
 #include "dao/sense/log_histogram.h"
 #include "dao/sense/outcomes.h"

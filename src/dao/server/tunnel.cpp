@@ -70,8 +70,8 @@ struct Side {
   Nanoseconds stall;
   http::WebSocketFrames frames;  // that came from it
   std::uint64_t passed = 0;      // bytes of them
-  sense::Counter* bytes = nullptr;
-  sense::Counter* messages = nullptr;
+  Counter* bytes = nullptr;
+  Counter* messages = nullptr;
 
   void heard(Instant now) {
     last_heard = now;

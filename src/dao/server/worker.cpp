@@ -34,7 +34,9 @@ http::ServerSettings settings_of(const config::Server& server) {
 Worker::Worker(Surroundings surroundings, std::uint64_t seed)
     : loop_(clock_),
       surroundings_(std::move(surroundings)),
-      state_(loop_, surroundings_.shard, surroundings_.in_flight, surroundings_.admission, nullptr, seed) {}
+      state_(loop_, surroundings_.shard, surroundings_.in_flight, surroundings_.admission, nullptr, seed) {
+  loop_.count_tasks_in(state_.shard.worker().tasks);
+}
 
 Worker::~Worker() {
   join();
@@ -258,7 +260,6 @@ void Worker::accepted(Entrance& entrance, int fd, const sockaddr* peer) {
   const ConnectionLimit* reached = enter(doorway);
   if (reached == nullptr) {
     loop_.spawn(serve(entrance.doorway, fd, net::Peer(peer)));
-    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     return;
   }
   state_.shard.record(Error{.origin = Origin::us, .kind = ErrorKind::connection_limit});
@@ -301,15 +302,12 @@ rt::Task<> Worker::refuse(int fd) {
 
 void Worker::connection_ended() {
   state_.shard.worker().connections_closed.add();
-  // The task of the connection says so as the last thing it does.
-  state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()) - 1);
   --connections_;
 }
 
 rt::Task<> Worker::housekeeping() {
   constexpr Nanoseconds kDrainCheckInterval = std::chrono::milliseconds(5);
   while (!state_.draining) {
-    state_.shard.worker().tasks.set(static_cast<std::int64_t>(loop_.live_tasks()));
     const rt::Wake wake = co_await rt::sleep_until(loop_, loop_.now() + kHousekeepingInterval, &drain_);
     for (const auto& seat : state_.seats) {
       if (seat) seat->pool.sweep();

@@ -279,7 +279,7 @@ class AccessLog::Writer {
   bool failing_ = false;     // the last attempt to write failed
   bool complained_ = false;  // and the operator was told
   SteadyClock::time_point next_complaint_;
-  sense::Counter abandoned_;
+  Counter abandoned_;
 
   std::thread thread_;
 };

@@ -10,7 +10,7 @@
 #include <memory>
 #include <span>
 
-#include "dao/sense/counter.h"
+#include "dao/base/counter.h"
 #include "dao/telemetry/access_log_format.h"
 
 namespace dao::telemetry {
@@ -59,7 +59,7 @@ class AccessLogLane {
   alignas(64) std::atomic<std::uint64_t> head_{0};
   std::atomic<std::size_t> lap_end_{0};  // where the lap that ended last stopped being used
   std::uint64_t seen_tail_ = 0;
-  sense::Counter dropped_;
+  Counter dropped_;
   AccessLogFormatter formatter_;
 
   // The consumer's.

@@ -111,7 +111,7 @@ constexpr ErrorKind kUpstreamErrors[] = {
     ErrorKind::connect_failed, ErrorKind::head_too_large,  ErrorKind::unexpected_upgrade,
     ErrorKind::stream_reset};
 
-void each_reason(Series& series, const std::array<sense::Counter, sense::kErrorKinds>& counts,
+void each_reason(Series& series, const std::array<Counter, sense::kErrorKinds>& counts,
                  std::span<const ErrorKind> always, const Labels& labels = {}) {
   for (std::size_t i = 0; i < counts.size(); ++i) {
     const auto kind = static_cast<ErrorKind>(i);
@@ -122,7 +122,7 @@ void each_reason(Series& series, const std::array<sense::Counter, sense::kErrorK
   }
 }
 
-void each_code_class(Series& series, const std::array<sense::Counter, sense::kStatusClasses>& counts,
+void each_code_class(Series& series, const std::array<Counter, sense::kStatusClasses>& counts,
                      const ClientMetric::Label& label) {
   for (std::size_t i = 0; i < counts.size(); ++i) {
     series.value(counts[i].value(), {label, {"code_class", kCodeClasses[i]}});

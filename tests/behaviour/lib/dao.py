@@ -324,11 +324,11 @@ class Dao:
         allowed = self.idle_fds + extra_fds
         deadline.wait_until(lambda: self.fd_count() <= allowed, f"at most {allowed} fds, as at the start")
         if extra_fds == 0 and self.logs("telemetry"):
-            # An idle worker has one task, its housekeeping; the gauge follows once a second.
+            # An idle worker has one task, its housekeeping.
             deadline.wait_until(
                 lambda: self.metrics().total("dao_tasks") <= self._workers,
                 f"no more tasks than workers ({self._workers:.0f})",
-                poll=0.02,
+                poll=0.005,
             )
 
     # Its end ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace dao::sense {
+namespace dao {
 
 // Only ever grows, unless it begins anew for another use.
 class Counter {
@@ -36,4 +36,4 @@ class Gauge {
   std::atomic<std::int64_t> value_{0};
 };
 
-}  // namespace dao::sense
+}  // namespace dao
