@@ -8,6 +8,7 @@
 #include <array>
 #include <ctime>
 #include <deque>
+#include <functional>
 #include <iterator>
 #include <map>
 

@@ -1,6 +1,7 @@
 // The command line of dao_load.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,8 +1,7 @@
-# Headers of others that most sources include, compiled once for all libraries and programs and once for all tests. They let
-# a source use what it does not include; so DAO_PRECOMPILED_HEADERS is OFF in one of the builds that .ci/run makes, asan,
-# which then shows that every source includes what it uses. (Tests have the headers of their framework compiled there too:
-# all of them include these.) Nothing is precompiled under a compiler launcher: ccache would have to be told to overlook
-# more than it should.
+# Headers of others that most sources include, compiled once for all libraries and programs and once for all tests: without
+# that a build takes twice the time or more. They let a source use what it does not include, which scripts/check-includes
+# looks for. (Without DAO_PRECOMPILED_HEADERS tests still have the headers of their framework compiled: all of them include
+# these.) Nothing is precompiled under a compiler launcher: ccache would have to be told to overlook more than it should.
 option(DAO_PRECOMPILED_HEADERS "Compile common headers of others once" OFF)
 set(dao_common_headers <algorithm> <array> <atomic> <charconv> <chrono> <cmath> <coroutine> <cstddef> <cstdint> <cstring> <expected>
     <filesystem> <functional> <map> <memory> <mutex> <optional> <span> <string> <string_view> <thread> <unordered_map> <utility>

@@ -1,6 +1,7 @@
 #include "stats.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 
 namespace dao::fault {

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "dao/base/clock.h"
 #include "dao/config/address.h"

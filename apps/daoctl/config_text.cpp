@@ -19,11 +19,6 @@ using nlohmann::json;
 constexpr std::string_view kPlain = "\x1b[0m";
 constexpr std::string_view kAlarm = "\x1b[1;31m";
 
-std::string text_of(const json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  return value.is_null() ? "-" : value.dump();
-}
-
 std::string coloured(std::string_view line, std::string_view colour, Colours colours) {
   return colours == Colours::on ? fmt::format("{}{}{}\n", colour, line, kPlain) : fmt::format("{}\n", line);
 }
@@ -44,7 +39,7 @@ std::string snapshot_name(const json& number) {
   return number.is_null() ? "without a snapshot" : "snapshot " + number.dump();
 }
 
-std::string joined(const json& list) {
+std::string listed(const json& list) {
   std::string text;
   for (const json& one : list) text += (text.empty() ? "" : ", ") + text_of(one);
   return text;
@@ -139,7 +134,7 @@ std::string config_status_text(const json& status) {
       {"reason", text_of(status.at("reason"))},
       {"reloads", fmt::format("{} applied, {} failed; the last {}", status.at("reloads_applied").dump(),
                               status.at("reloads_failed").dump(), text_of(status.at("last_reload_at")))},
-      {"restart", status.at("pending_restart").empty() ? "" : "needed for " + joined(status.at("pending_restart"))},
+      {"restart", status.at("pending_restart").empty() ? "" : "needed for " + listed(status.at("pending_restart"))},
   };
   std::string text;
   for (const auto& [name, value] : rows) {
@@ -251,7 +246,7 @@ std::string ordered_text(const json& answer, Colours colours) {
   }
   if (!changes.is_null()) text += changes_text(changes, colours);
   if (!answer.at("pending_restart").empty()) {
-    text += "A restart is needed for " + joined(answer.at("pending_restart")) + ".\n";
+    text += "A restart is needed for " + listed(answer.at("pending_restart")) + ".\n";
   }
   return text;
 }

@@ -19,12 +19,6 @@ std::string percent(const json& share) {
   return share.is_number() ? fmt::format("{:.1f}%", share.get<double>() * 100) : "-";
 }
 
-std::string text_of(const json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_null()) return "-";
-  return value.dump();
-}
-
 std::string joined(const json& list) {
   std::string text;
   for (const json& one : list) text += (text.empty() ? "" : ", ") + text_of(one);
@@ -46,6 +40,11 @@ std::string in_flight_of(const json& upstream) {
 }
 
 }  // namespace
+
+std::string text_of(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  return value.is_null() ? "-" : value.dump();
+}
 
 std::string figure(const json& value) {
   if (!value.is_number()) return "-";

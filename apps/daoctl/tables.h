@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dao {
@@ -19,6 +20,9 @@ class TextTable {
   std::vector<std::vector<std::string>> rows_;
   std::size_t left_columns_;
 };
+
+// A text as it is, "-" for null, anything else as JSON.
+std::string text_of(const nlohmann::json& value);
 
 // A number in as many digits as tell something.
 std::string figure(const nlohmann::json& value);

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "config_text.h"
 #include "exit_status.h"

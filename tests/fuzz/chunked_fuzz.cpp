@@ -1,5 +1,6 @@
 // Any bytes as a chunked body, in any split: the same data, the same end or the same refusal as in one piece, and as an
 // independent decoder written for nothing but plainness says. What was read, encoded again, is read the same.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "dao/config/load.h"
 #include "dao/config/text_template.h"

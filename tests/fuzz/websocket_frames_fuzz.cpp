@@ -1,5 +1,6 @@
 // Any bytes as one direction of a WebSocket: where frames end, and what they were, is the same however the bytes are
 // split, and as a plain reader over the whole input says.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>

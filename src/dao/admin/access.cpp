@@ -10,8 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "dao/config/names.h"
+#include "dao/http/status.h"
 
 namespace dao::admin {
 
@@ -82,25 +84,22 @@ AccessRules rules_for(const config::Admin& admin, std::string token) {
 }
 
 std::optional<Refusal> check_access(const AccessRules& rules, const http::RequestHead& request) {
-  constexpr std::uint16_t kMisdirected = 421;
-  constexpr std::uint16_t kUnauthorized = 401;
-  constexpr std::uint16_t kForbidden = 403;
   if (!knows(rules, request.authority)) {
-    return Refusal{kMisdirected, "misdirected",
+    return Refusal{http::status::kMisdirected, "misdirected",
                    "the admin API is not called by this Host; admin.allow_hosts names those that it is called by"};
   }
   const bool trusted = !rules.token.empty() && shows_token(rules, request);
   if (!rules.token.empty() && !trusted) {
-    return Refusal{kUnauthorized, "unauthorized", "this needs the field Authorization: Bearer TOKEN"};
+    return Refusal{http::status::kUnauthorized, "unauthorized", "this needs the field Authorization: Bearer TOKEN"};
   }
   if (http::is_safe(request.method)) return std::nullopt;
   const http::Field* own = request.find("x-dao-admin");
   if (!trusted && (own == nullptr || own->value != "1")) {
-    return Refusal{kForbidden, "forbidden", "what changes something needs the field X-DAO-Admin: 1"};
+    return Refusal{http::status::kForbidden, "forbidden", "what changes something needs the field X-DAO-Admin: 1"};
   }
   if (const http::Field* origin = request.find("origin");
       origin != nullptr && !is_own_origin(origin->value, request.authority)) {
-    return Refusal{kForbidden, "forbidden", "a page of another origin may change nothing here"};
+    return Refusal{http::status::kForbidden, "forbidden", "a page of another origin may change nothing here"};
   }
   return std::nullopt;
 }

@@ -8,8 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "dao/admin/order_request.h"
 #include "dao/admin/pages.h"
 #include "dao/base/log.h"
+#include "dao/http/status.h"
 #include "dao/rt/event.h"
 #include "dao/server/error_answer.h"
 #include "dao/server/hash_key.h"
@@ -21,7 +23,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kBodyMax = 16384;  // of what is no configuration
-constexpr std::size_t kReasonMax = 256;
 // A worker answers between two batches of events.
 constexpr Nanoseconds kWorkerPatience = std::chrono::seconds(2);
 constexpr std::string_view kJson = "application/json";
@@ -29,12 +30,6 @@ constexpr std::string_view kReads = "GET, HEAD";
 constexpr std::string_view kChanges = "POST";
 // Every connection that the service has may send a small body at the same time.
 constexpr std::size_t kBodyMemory = 64 * kBodyMax;
-
-constexpr std::uint16_t kBadRequest = 400;
-constexpr std::uint16_t kNotFound = 404;
-constexpr std::uint16_t kMethodNotAllowed = 405;
-constexpr std::uint16_t kUnsupportedMediaType = 415;
-constexpr std::uint16_t kUnavailable = 503;
 
 // What the workers say, on the service's thread. Shared with messages that may come too late.
 struct Gathering {
@@ -44,11 +39,11 @@ struct Gathering {
 };
 
 Answer no_such_upstream(const std::string& name) {
-  return refuse(kNotFound, "no_such_upstream", "no upstream is called " + name);
+  return refuse(http::status::kNotFound, "no_such_upstream", "no upstream is called " + name);
 }
 
 Answer method_not_allowed(std::string_view allow) {
-  Answer wrong = refuse(kMethodNotAllowed, "method_not_allowed",
+  Answer wrong = refuse(http::status::kMethodNotAllowed, "method_not_allowed",
                         allow == kChanges ? "what changes something is a POST"
                         : allow == kReads ? "this is only read, with GET or HEAD"
                                           : "this is read with GET or HEAD, and changed with POST");
@@ -69,9 +64,8 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
   Answer said;
   if (rejected != nullptr) {
     const server::ErrorAnswer what = server::answer_for(*rejected);
-    constexpr std::uint16_t kClientGone = 499;
     exchange.close_after();
-    if (what.status == kClientGone) {
+    if (what.status == http::status::kClientGone) {
       exchange.abort();
       co_return;
     }
@@ -86,8 +80,7 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
     said = co_await std::move(answering);
   }
   http::ResponseHead response;
-  constexpr std::uint16_t kUnauthorized = 401;
-  if (said.status == kUnauthorized) response.add("WWW-Authenticate", "Bearer realm=\"dao\"");
+  if (said.status == http::status::kUnauthorized) response.add("WWW-Authenticate", "Bearer realm=\"dao\"");
   if (!said.allow.empty()) response.add("Allow", said.allow);
   const std::string etag = fmt::format("\"{}\"", said.etag);
   if (!said.etag.empty()) response.add("ETag", etag);
@@ -102,7 +95,7 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
 rt::Task<Answer> AdminService::answer_to(http::Exchange& exchange) {
   const http::RequestHead& request = exchange.request();
   const std::optional<Target> target = parse_target(request.path);
-  if (!target) co_return refuse(kBadRequest, "bad_target", "the path or its query is not well-formed");
+  if (!target) co_return refuse(http::status::kBadRequest, "bad_target", "the path or its query is not well-formed");
   const std::vector<std::string>& path = target->path;
   const bool reads = request.method == http::Method::get || request.method == http::Method::head;
   const bool posts = request.method == http::Method::post;
@@ -119,7 +112,7 @@ rt::Task<Answer> AdminService::answer_to(http::Exchange& exchange) {
   const bool explains = path.size() == 3 && path[0] == "v1" && path[1] == "explain";
   if (!changes && !explains) {
     Answer page = read(*target);
-    if (page.status == kNotFound || reads) co_return page;
+    if (page.status == http::status::kNotFound || reads) co_return page;
   } else if (changes && posts) {
     auto changing = change(exchange, path[2], path[3] == "drain");
     Answer changed = co_await std::move(changing);
@@ -146,7 +139,7 @@ Answer AdminService::read(const Target& target) {
     const auto index = static_cast<std::size_t>(upstream - config->upstreams.begin());
     return {.body = upstream_page(operations_, *config, index)};
   }
-  return refuse(kNotFound, "not_found",
+  return refuse(http::status::kNotFound, "not_found",
                 "here are /v1/status, /v1/upstreams, /v1/upstreams/NAME, /v1/routes, /v1/explain/ROUTE, /v1/config, "
                 "/v1/config/status, /v1/config/history, /v1/config/snapshots/N, /v1/config/diff and, with POST, "
                 "/v1/upstreams/NAME/drain, /v1/upstreams/NAME/undrain, /v1/config, /v1/config/reload, "
@@ -161,14 +154,14 @@ rt::Task<Answer> AdminService::change(http::Exchange& exchange, const std::strin
   std::string reason;
   if (!body->empty()) {
     if (!http::equals_ignoring_case(media_type(exchange.request()), kJson)) {
-      co_return refuse(kUnsupportedMediaType, "unsupported_media_type", "a body is application/json");
+      co_return refuse(http::status::kUnsupportedMediaType, "unsupported_media_type", "a body is application/json");
     }
     const json told = json::parse(*body, nullptr, false);
-    if (!told.is_object()) co_return refuse(kBadRequest, "bad_body", "the body is no JSON object");
+    if (!told.is_object()) co_return refuse(http::status::kBadRequest, "bad_body", "the body is no JSON object");
     for (const auto& [field, value] : told.items()) {
       if (field != "reason" || !value.is_string() || value.get_ref<const std::string&>().size() > kReasonMax) {
         co_return refuse(
-            kBadRequest, "bad_body",
+            http::status::kBadRequest, "bad_body",
             fmt::format("a body has \"reason\", a text of at most {} bytes, and nothing else", kReasonMax));
       }
       reason = value.get<std::string>();
@@ -198,14 +191,16 @@ rt::Task<Answer> AdminService::explain(const Target& target) {
   bool coming = false;
   for (const auto& [name, value] : target.query) {
     if (name != "side") continue;
-    if (value != "old" && value != "new") co_return refuse(kBadRequest, "bad_query", "a side is \"old\" or \"new\"");
+    if (value != "old" && value != "new")
+      co_return refuse(http::status::kBadRequest, "bad_query", "a side is \"old\" or \"new\"");
     coming = value == "new";
   }
   const std::shared_ptr<const config::Config> config = coming ? operations_.coming() : operations_.config();
-  if (!config) co_return refuse(kNotFound, "no_transition", "no transition is under way, so there is no new side");
+  if (!config)
+    co_return refuse(http::status::kNotFound, "no_transition", "no transition is under way, so there is no new side");
   const auto rule = std::ranges::find(config->rules, target.path[2], &config::Rule::name);
   if (rule == config->rules.end()) {
-    co_return refuse(kNotFound, "no_such_route", "no rule is called " + target.path[2]);
+    co_return refuse(http::status::kNotFound, "no_such_route", "no rule is called " + target.path[2]);
   }
   // As a request would have it that says nothing of its own.
   server::ExplainQuestion question{.rule = rule->name, .intent = rule->intent, .coming = coming};
@@ -213,18 +208,21 @@ rt::Task<Answer> AdminService::explain(const Target& target) {
     if (name == "key") {
       if (rule->policy.kind != config::Policy::consistent_hash) continue;  // no other looks at it
       const std::optional<std::uint64_t> key = server::hash_of(rule->hash_key, value);
-      if (!key) co_return refuse(kBadRequest, "bad_query", "the rule's key is the client's address, which this is not");
+      if (!key)
+        co_return refuse(http::status::kBadRequest, "bad_query",
+                         "the rule's key is the client's address, which this is not");
       question.key = *key;
     } else if (name == "intent") {
       const auto& intents = config->intents;
       const auto found =
           std::ranges::find_if(intents, [&](const std::string& one) { return http::equals_ignoring_case(one, value); });
       if (found == intents.end()) {
-        co_return refuse(kBadRequest, "no_such_intent", "the configuration has no intent " + value);
+        co_return refuse(http::status::kBadRequest, "no_such_intent", "the configuration has no intent " + value);
       }
       question.intent = std::uint64_t{1} << static_cast<std::size_t>(found - intents.begin());
     } else if (name != "side") {
-      co_return refuse(kBadRequest, "bad_query", "\"intent\", \"key\" and \"side\" can be asked for, not " + name);
+      co_return refuse(http::status::kBadRequest, "bad_query",
+                       "\"intent\", \"key\" and \"side\" can be asked for, not " + name);
     }
   }
   const std::size_t workers = operations_.workers();
@@ -240,7 +238,8 @@ rt::Task<Answer> AdminService::explain(const Target& target) {
   auto waiting = gathering->complete.wait(loop(), loop().now() + kWorkerPatience, &ending());
   const rt::Wake wake = co_await waiting;
   static_cast<void>(wake);  // those that did not answer are named
-  if (gathering->missing == workers) co_return refuse(kUnavailable, "no_answer", "no worker has answered in time");
+  if (gathering->missing == workers)
+    co_return refuse(http::status::kUnavailable, "no_answer", "no worker has answered in time");
   co_return Answer{.body = explain_page(operations_, *rule, gathering->answers)};
 }
 

@@ -17,6 +17,7 @@
 #include "dao/admin/config_pages.h"
 #include "dao/admin/order_request.h"
 #include "dao/admin/transition_page.h"
+#include "dao/http/status.h"
 #include "dao/rt/event.h"
 
 namespace dao::admin {
@@ -29,14 +30,10 @@ using server::TransitionOutcome;
 
 constexpr std::size_t kOrderBodyMax = 16384;  // without a configuration in it
 // Two of the largest configurations, sent at once.
-constexpr std::size_t kBodyMemory = 2 * kConfigBodyMax;
+constexpr std::size_t kConfigBodyMemory = 2 * kConfigBodyMax;
 // Preparing waits for names to resolve, for the disk and for the workers.
 constexpr Nanoseconds kMainPatience = std::chrono::seconds(60);
 constexpr std::size_t kHistoryMax = 1'000'000;
-
-constexpr std::uint16_t kBadRequest = 400;
-constexpr std::uint16_t kNotFound = 404;
-constexpr std::uint16_t kUnavailable = 503;
 
 // What became of an order; on the service's thread.
 template <class Outcome>
@@ -78,7 +75,7 @@ std::expected<std::vector<std::optional<std::uint64_t>>, Answer> read_numbers(
       std::string all;
       for (const std::string_view one : names) all += fmt::format("{}\"{}\"", all.empty() ? "" : " and ", one);
       return std::unexpected(
-          refuse(kBadRequest, "bad_query", fmt::format("{} can be asked for, a number from 1", all)));
+          refuse(http::status::kBadRequest, "bad_query", fmt::format("{} can be asked for, a number from 1", all)));
     }
     numbers[static_cast<std::size_t>(known - names.begin())] = number;
   }
@@ -111,7 +108,7 @@ ConfigApi::ConfigApi(server::Operations& operations, rt::EpollLoop& loop, rt::Ca
       loop_(loop),
       ending_(ending),
       mailbox_(std::make_shared<Mailbox>(loop)),
-      body_memory_(kBodyMemory) {}
+      body_memory_(kConfigBodyMemory) {}
 
 ConfigApi::~ConfigApi() {
   mailbox_->close();
@@ -168,18 +165,19 @@ Answer ConfigApi::read(Resource resource, const Target& target) {
     if (!numbers) return numbers.error();
     return diff_answer(operations_, numbers->front(), numbers->back());
   }
-  if (!target.query.empty()) return refuse(kBadRequest, "bad_query", "there is nothing to be said in the query here");
+  if (!target.query.empty())
+    return refuse(http::status::kBadRequest, "bad_query", "there is nothing to be said in the query here");
   if (resource == Resource::status) return config_status_answer(operations_);
   if (resource == Resource::config) return config_answer(operations_);
   const std::uint64_t number = parse_snapshot(target.path[3]);
-  if (number == 0) return refuse(kNotFound, "no_such_snapshot", "snapshots have numbers, from 1");
+  if (number == 0) return refuse(http::status::kNotFound, "no_such_snapshot", "snapshots have numbers, from 1");
   return snapshot_answer(operations_, number);
 }
 
 rt::Task<Answer> ConfigApi::order(Resource resource, const Target& target, http::Exchange& exchange) {
   const std::uint64_t snapshot = resource == Resource::rollback ? parse_snapshot(target.path[3]) : 0;
   if (resource == Resource::rollback && snapshot == 0) {
-    co_return refuse(kNotFound, "no_such_snapshot", "snapshots have numbers, from 1");
+    co_return refuse(http::status::kNotFound, "no_such_snapshot", "snapshots have numbers, from 1");
   }
   // Held until the order is done: its text is in memory for as long.
   BodyMemory::Share share(body_memory_);
@@ -225,9 +223,9 @@ rt::Task<Answer> ConfigApi::obeyed(Order order, Answer (*answer_for)(const Outco
   if (pending->outcome) co_return answer_for(*pending->outcome);
   const std::string_view see = "; /v1/config/status will tell what became of the order";
   if (wake == rt::Wake::timed_out) {
-    co_return refuse(kUnavailable, "no_answer", fmt::format("it takes longer than a minute{}", see));
+    co_return refuse(http::status::kUnavailable, "no_answer", fmt::format("it takes longer than a minute{}", see));
   }
-  co_return refuse(kUnavailable, "ending", fmt::format("this admin API ends{}", see));
+  co_return refuse(http::status::kUnavailable, "ending", fmt::format("this admin API ends{}", see));
 }
 
 }  // namespace dao::admin

@@ -16,6 +16,7 @@
 #include "dao/config/check_report.h"
 #include "dao/config/diff.h"
 #include "dao/config/redact.h"
+#include "dao/http/status.h"
 
 namespace dao::admin {
 
@@ -24,12 +25,6 @@ namespace {
 using nlohmann::json;
 using server::ConfigOutcome;
 using server::ConfigStatus;
-
-constexpr std::uint16_t kNotFound = 404;
-constexpr std::uint16_t kConflict = 409;
-constexpr std::uint16_t kPreconditionFailed = 412;
-constexpr std::uint16_t kUnprocessable = 422;
-constexpr std::uint16_t kUnavailable = 503;
 
 // Of a snapshot or an outcome; null if there is no telling.
 json changes_json(const std::string& changes) {
@@ -65,11 +60,11 @@ json snapshot_json(const memory::Snapshot& snapshot, std::uint64_t in_use) {
 }
 
 Answer unreadable(const std::string& why) {
-  return refuse(kUnavailable, "store_unreadable", "the store cannot be read: " + why);
+  return refuse(http::status::kUnavailable, "store_unreadable", "the store cannot be read: " + why);
 }
 
 Answer no_such_snapshot(std::uint64_t number) {
-  return refuse(kNotFound, "no_such_snapshot", fmt::format("there is no snapshot {}", number));
+  return refuse(http::status::kNotFound, "no_such_snapshot", fmt::format("there is no snapshot {}", number));
 }
 
 // The text in use and its status, which belong together.
@@ -105,7 +100,7 @@ std::expected<std::uint64_t, Answer> applied_before(server::Operations& operatio
   });
   if (found != snapshots->end()) return found->number;
   return std::unexpected(refuse(
-      kNotFound, "no_such_snapshot",
+      http::status::kNotFound, "no_such_snapshot",
       number == 0 ? std::string("there is no snapshot") : fmt::format("there is no snapshot before {}", number)));
 }
 
@@ -134,27 +129,25 @@ std::string_view name_of(ConfigOutcome::Result result) {
 }
 
 std::uint16_t status_of(ConfigOutcome::Result result) {
-  constexpr std::uint16_t kOk = 200;
-  constexpr std::uint16_t kAccepted = 202;
   switch (result) {
     case ConfigOutcome::Result::begun:
-      return kAccepted;
+      return http::status::kAccepted;
     case ConfigOutcome::Result::applied:
     case ConfigOutcome::Result::unchanged:
     case ConfigOutcome::Result::valid:
-      return kOk;
+      return http::status::kOk;
     case ConfigOutcome::Result::invalid:
-      return kUnprocessable;
+      return http::status::kUnprocessable;
     case ConfigOutcome::Result::failed:
-      return kConflict;
+      return http::status::kConflict;
     case ConfigOutcome::Result::conflict:
-      return kPreconditionFailed;
+      return http::status::kPreconditionFailed;
     case ConfigOutcome::Result::not_found:
-      return kNotFound;
+      return http::status::kNotFound;
     case ConfigOutcome::Result::ending:
-      return kUnavailable;
+      return http::status::kUnavailable;
   }
-  return kConflict;
+  return http::status::kConflict;
 }
 
 }  // namespace
@@ -249,7 +242,7 @@ Answer diff_answer(server::Operations& operations, std::optional<std::uint64_t> 
   if (!before) return before.error();
   const auto changes = config::diff(before->text, after.text);
   if (!changes) {
-    return refuse(kConflict, "not_comparable",
+    return refuse(http::status::kConflict, "not_comparable",
                   "one of them is no TOML any more: " + config::render_line(changes.error()));
   }
   return {.body = {{"from", *from},

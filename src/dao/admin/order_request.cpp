@@ -9,6 +9,7 @@
 
 #include "dao/base/utf8.h"
 #include "dao/http/head.h"
+#include "dao/http/status.h"
 
 namespace dao::admin {
 
@@ -18,15 +19,11 @@ using nlohmann::json;
 using server::ConfigOrder;
 using server::TransitionOrder;
 
-constexpr std::size_t kReasonMax = 256;
 constexpr std::size_t kNameMax = 64;
 constexpr Milliseconds kOverMax = std::chrono::hours(7 * 24);  // as for transition_ms
 
-constexpr std::uint16_t kBadRequest = 400;
-constexpr std::uint16_t kUnsupportedMediaType = 415;
-
 std::unexpected<Answer> bad_request(std::string_view error, std::string detail) {
-  return std::unexpected(refuse(kBadRequest, error, std::move(detail)));
+  return std::unexpected(refuse(http::status::kBadRequest, error, std::move(detail)));
 }
 
 // One line of UTF-8 that a terminal may show.
@@ -195,7 +192,7 @@ std::expected<Words, Answer> words_without_text(const OrderRequest& request) {
   if (!request.body.empty()) {
     if (!is_json(request.media_type)) {
       return std::unexpected(
-          refuse(kUnsupportedMediaType, "unsupported_media_type", "a body here is application/json"));
+          refuse(http::status::kUnsupportedMediaType, "unsupported_media_type", "a body here is application/json"));
     }
     if (auto read = read_json(request.body, false, words); !read) return std::unexpected(std::move(read.error()));
   }
@@ -222,7 +219,7 @@ std::expected<ConfigOrder, Answer> apply_order(OrderRequest request) {
   } else if (is_toml(request.media_type)) {
     words.text = std::move(request.body);
   } else {
-    return std::unexpected(refuse(kUnsupportedMediaType, "unsupported_media_type",
+    return std::unexpected(refuse(http::status::kUnsupportedMediaType, "unsupported_media_type",
                                   "a configuration is application/toml, text/plain, or \"text\" in application/json"));
   }
   std::string text = *std::move(words.text);

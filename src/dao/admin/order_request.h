@@ -1,6 +1,7 @@
 // What a request to the admin API orders of the configuration. Pure, any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -11,6 +12,9 @@
 #include "dao/server/config_order.h"
 
 namespace dao::admin {
+
+// Bytes of the reason that somebody gives for an order.
+inline constexpr std::size_t kReasonMax = 256;
 
 struct OrderRequest {
   const Target& target;          // may have `reason`, `by`, `dry_run` and `over_ms`

@@ -5,26 +5,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "dao/http/status.h"
 #include "dao/server/error_answer.h"
 
 namespace dao::admin {
 
 namespace {
 
-constexpr std::uint16_t kContinue = 100;
-constexpr std::uint16_t kBadRequest = 400;
-constexpr std::uint16_t kTooLarge = 413;
-constexpr std::uint16_t kUnavailable = 503;
-
 Answer refused(http::Exchange& exchange, const Error& error) {
   exchange.close_after();
   const server::ErrorAnswer what = server::answer_for(error);
-  return refuse(std::max(what.status, kBadRequest), "bad_request", std::string(what.sentence));
+  return refuse(std::max(what.status, http::status::kBadRequest), "bad_request", std::string(what.sentence));
 }
 
 Answer too_large(http::Exchange& exchange, std::size_t most) {
   exchange.close_after();
-  return refuse(kTooLarge, "too_large", fmt::format("a body has at most {} bytes here", most));
+  return refuse(http::status::kTooLarge, "too_large", fmt::format("a body has at most {} bytes here", most));
 }
 
 }  // namespace
@@ -40,7 +36,7 @@ rt::Task<std::expected<std::string, Answer>> read_body(http::Exchange& exchange,
   Result<http::BodyPiece> piece = exchange.take_buffered_body();
   if (piece && request.expect_continue && piece->bytes.empty() && !piece->last) {
     http::ResponseHead proceed;
-    proceed.status = kContinue;
+    proceed.status = http::status::kContinue;
     auto sending = exchange.send_interim(proceed);
     const Result<> sent = co_await std::move(sending);
     if (!sent) co_return std::unexpected(refused(exchange, sent.error()));
@@ -50,7 +46,8 @@ rt::Task<std::expected<std::string, Answer>> read_body(http::Exchange& exchange,
     if (piece->bytes.size() > most - body.size()) co_return std::unexpected(too_large(exchange, most));
     if (!share.take(piece->bytes.size())) {
       exchange.close_after();
-      co_return std::unexpected(refuse(kUnavailable, "busy", "other large bodies are being read; try again"));
+      co_return std::unexpected(
+          refuse(http::status::kUnavailable, "busy", "other large bodies are being read; try again"));
     }
     body.append(piece->bytes.data(), piece->bytes.size());
     if (piece->last) co_return body;

@@ -1,6 +1,7 @@
 #include "dao/admin/target.h"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace dao::admin {
 

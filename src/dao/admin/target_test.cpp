@@ -1,3 +1,5 @@
+#include <cstddef>
+
 #include "dao/admin/target.h"
 
 #include <gmock/gmock.h>

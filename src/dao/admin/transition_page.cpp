@@ -4,6 +4,7 @@
 #include <string>
 
 #include "dao/admin/times.h"
+#include "dao/http/status.h"
 
 namespace dao::admin {
 
@@ -80,23 +81,19 @@ json transition_json(const server::TransitionStatus& status) {
 }
 
 Answer transition_answer(const TransitionOutcome& outcome) {
-  constexpr std::uint16_t kOk = 200;
-  constexpr std::uint16_t kNotFound = 404;
-  constexpr std::uint16_t kConflict = 409;
-  constexpr std::uint16_t kUnavailable = 503;
   Answer answer;
   switch (outcome.result) {
     case TransitionOutcome::Result::obeyed:
-      answer.status = kOk;
+      answer.status = http::status::kOk;
       break;
     case TransitionOutcome::Result::none:
-      answer = refuse(kNotFound, "no_transition", outcome.error);
+      answer = refuse(http::status::kNotFound, "no_transition", outcome.error);
       break;
     case TransitionOutcome::Result::refused:
-      answer = refuse(kConflict, "refused", outcome.error);
+      answer = refuse(http::status::kConflict, "refused", outcome.error);
       break;
     case TransitionOutcome::Result::ending:
-      answer = refuse(kUnavailable, "ending", outcome.error);
+      answer = refuse(http::status::kUnavailable, "ending", outcome.error);
       break;
   }
   answer.body["transition"] = outcome.transition ? transition_json(*outcome.transition) : json(nullptr);

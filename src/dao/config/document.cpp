@@ -1,6 +1,7 @@
 #include "dao/config/document.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dao/config/prescan.h"
 

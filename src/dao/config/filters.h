@@ -2,6 +2,7 @@
 // load.h, which guarantees what the comments say.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>

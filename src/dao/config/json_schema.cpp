@@ -1,5 +1,8 @@
 #include <nlohmann/json.hpp>
 
+#include <cstddef>
+#include <utility>
+
 #include "dao/config/reference.h"
 #include "dao/config/schema.h"
 

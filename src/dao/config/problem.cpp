@@ -1,5 +1,7 @@
 #include "dao/config/problem.h"
 
+#include <cstddef>
+
 #include <fmt/format.h>
 
 namespace dao::config {

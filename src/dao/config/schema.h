@@ -2,6 +2,7 @@
 // configs/dao.schema.json all come from it; a new key is a field in config.h and a row in schema.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>

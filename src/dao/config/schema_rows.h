@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <utility>

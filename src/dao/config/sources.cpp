@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <unordered_set>
+#include <utility>
 
 namespace dao::config {
 namespace {

@@ -1,6 +1,8 @@
 #include "dao/flow/address_filter.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <utility>
 
 namespace dao::flow {
 

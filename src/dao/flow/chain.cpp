@@ -1,5 +1,7 @@
 #include "dao/flow/chain.h"
 
+#include <utility>
+
 namespace dao::flow {
 
 std::unique_ptr<Chain> Chain::compile(const config::Config& config, std::size_t number, Shared& shared) {

@@ -1,5 +1,6 @@
 #include "dao/flow/redirect.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "dao/flow/url_text.h"

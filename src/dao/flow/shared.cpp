@@ -1,5 +1,7 @@
 #include "dao/flow/shared.h"
 
+#include <utility>
+
 #include "dao/flow/hash.h"
 #include "dao/flow/sticky.h"
 

@@ -1,6 +1,7 @@
 #include "dao/flow/traffic_split.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dao/flow/cookies.h"
 #include "dao/flow/hash.h"

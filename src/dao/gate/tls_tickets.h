@@ -5,6 +5,7 @@
 #include <openssl/types.h>
 
 #include <array>
+#include <cstddef>
 #include <deque>
 #include <mutex>
 #include <optional>

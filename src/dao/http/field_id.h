@@ -1,6 +1,7 @@
 // The field names that DAO itself acts on, recognised once by the parser so that nobody compares strings again.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 

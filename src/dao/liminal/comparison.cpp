@@ -9,7 +9,7 @@ namespace dao::liminal {
 namespace {
 
 // A block ends when each side has had so many requests, or after this many times its length.
-constexpr std::size_t kEnough = 5;
+constexpr std::size_t kEnoughInBlock = 5;
 constexpr int kLongest = 5;
 // One that holds more is ended at the next step.
 constexpr std::size_t kFullBlock = 50'000;
@@ -72,7 +72,7 @@ void Comparison::add(const SideSample& sample) {
 
 bool Comparison::step(Instant now) {
   const Nanoseconds age = now - block_began_;
-  const bool enough = std::ranges::min(in_block_) >= kEnough;
+  const bool enough = std::ranges::min(in_block_) >= kEnoughInBlock;
   const bool ends = samples_.size() >= kFullBlock || (age >= block_ && enough) || age >= block_ * kLongest;
   if (!ends) return false;
   block_began_ = now;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "dao/config/load.h"
 #include "dao/liminal/side_of.h"

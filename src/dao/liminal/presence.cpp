@@ -42,7 +42,7 @@ constexpr std::array kInOrder = {Outcome::refused, Outcome::transport, Outcome::
 constexpr std::uint64_t kMostEntries = 4;
 constexpr std::uint64_t kMeans = 2;
 // With fewer entries than this, those that are missing count as good.
-constexpr std::size_t kEnough = 8;
+constexpr std::size_t kEnoughEntries = 8;
 // Newest entries alike, good or bad, that would come less often than that by what the older ones say: it has changed,
 // and the older ones say nothing of how it is now. A policy may send so little to one that fails that twenty outcomes
 // are a long time.
@@ -432,7 +432,7 @@ const PresenceDetector::Entry& PresenceDetector::entry(std::size_t index) const 
 }
 
 double PresenceDetector::score() const {
-  double good = entries_ < kEnough ? static_cast<double>(kEnough - entries_) : 0;
+  double good = entries_ < kEnoughEntries ? static_cast<double>(kEnoughEntries - entries_) : 0;
   double bad = 0;
   for (std::size_t i = 0; i < entries_; ++i) {
     good += static_cast<double>(entry(i).good);

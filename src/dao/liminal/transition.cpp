@@ -12,12 +12,12 @@ namespace {
 
 // More clients than `progress` see the new side only after it has had `requests`, or after waiting for `patience`, as a
 // part of the transition's time.
-struct Gate {
+struct ShareGate {
   double progress;
   double requests;
   double patience;
 };
-constexpr std::array kGates = {Gate{0.01, 10, 0.05}, Gate{0.05, 100, 0.10}, Gate{0.15, 1000, 0.15}};
+constexpr std::array kGates = {ShareGate{0.01, 10, 0.05}, ShareGate{0.05, 100, 0.10}, ShareGate{0.15, 1000, 0.15}};
 // How long the share does not grow while the new side is in doubt.
 constexpr double kDoubtPatience = 0.20;
 
@@ -95,7 +95,7 @@ void Transition::move(Nanoseconds passed) {
   double allowed = 1;
   const auto requests = static_cast<double>(comparison_.requests(Side::new_config));
   for (std::size_t i = 0; i < kGates.size(); ++i) {
-    const Gate& gate = kGates[i];
+    const ShareGate& gate = kGates[i];
     if (wanted <= gate.progress || requests >= gate.requests) continue;
     if (held_at_gates_[i] >= part_of(over_, gate.patience)) continue;
     hold_ = Hold::evidence;

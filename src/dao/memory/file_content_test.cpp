@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <set>
 
 #include "dao/memory/temporary_folder.h"

@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstddef>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace dao::memory {
 

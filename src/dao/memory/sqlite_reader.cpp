@@ -7,7 +7,7 @@
 namespace dao::memory {
 namespace {
 
-constexpr Milliseconds kBusyTimeout{1000};
+constexpr Milliseconds kReaderBusyTimeout{1000};
 
 WallTime time_of(std::int64_t milliseconds) {
   return WallTime(Milliseconds(milliseconds));
@@ -40,7 +40,7 @@ std::string after(std::string_view prefix) {
 }  // namespace
 
 SqliteResult<SqliteReader> SqliteReader::open(const std::string& path) {
-  auto connection = SqliteConnection::open(path, SqliteConnection::Use::read, kBusyTimeout);
+  auto connection = SqliteConnection::open(path, SqliteConnection::Use::read, kReaderBusyTimeout);
   if (!connection) return std::unexpected(std::move(connection.error()));
   if (auto done = connection->run("PRAGMA query_only = 1; PRAGMA mmap_size = 0"); !done) {
     return std::unexpected(std::move(done.error()));

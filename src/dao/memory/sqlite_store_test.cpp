@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "dao/memory/captured_log.h"
 #include "dao/memory/sqlite_schema.h"

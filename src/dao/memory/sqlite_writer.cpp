@@ -19,7 +19,7 @@ namespace dao::memory {
 namespace {
 
 // Only a predecessor that is about to end, or an operator's sqlite3, is ever in the way.
-constexpr Milliseconds kBusyTimeout{2000};
+constexpr Milliseconds kWriterBusyTimeout{2000};
 
 // A transaction goes to the log (PATH-wal) and comes into the database later, by this thread too. The log is cut to
 // 4 MiB when all of it is in the database.
@@ -101,7 +101,7 @@ SqliteWriter::~SqliteWriter() = default;
 
 SqliteResult<SqliteWriter> SqliteWriter::open(const std::string& path) {
   static_cast<void>(make_file(path));
-  auto connection = SqliteConnection::open(path, SqliteConnection::Use::write, kBusyTimeout);
+  auto connection = SqliteConnection::open(path, SqliteConnection::Use::write, kWriterBusyTimeout);
   if (!connection) return std::unexpected(std::move(connection.error()));
   const auto failed = [](SqliteResult<>& result) { return std::unexpected(std::move(result.error())); };
   if (connection->read_only()) return std::unexpected(SqliteError{SQLITE_READONLY, "it may only be read"});

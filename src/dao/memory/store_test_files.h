@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>  // NOLINT(modernize-deprecated-headers): mkdtemp
 
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <sstream>

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>

@@ -9,6 +9,7 @@
 #include <poll.h>
 
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>

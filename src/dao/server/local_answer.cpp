@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "dao/http/status.h"
 #include "dao/server/error_answer.h"
 #include "dao/server/explain.h"
 #include "dao/server/grpc.h"
@@ -37,8 +38,7 @@ rt::Task<ErrorAnswered> answer_error(WorkerState& worker, const config::Server& 
     exchange.abort();
     co_return ErrorAnswered{.status = response.status, .grpc_status = {}};
   }
-  constexpr std::uint16_t kClientGone = 499;
-  if (what.status == kClientGone) {
+  if (what.status == http::status::kClientGone) {
     exchange.abort();
     co_return ErrorAnswered{.status = what.status, .grpc_status = {}};
   }
@@ -57,15 +57,15 @@ rt::Task<ErrorAnswered> answer_error(WorkerState& worker, const config::Server& 
   if (!explanation.empty()) response.add(ExplainHeader::kName, explanation);
   // A gRPC client looks for the error where its own protocol has it: fields without a body ("Trailers-Only").
   if (is_grpc(exchange.request())) {
-    constexpr std::uint16_t kOk = 200;
     const std::uint8_t grpc_status = grpc_status_for(what.status);
     const std::string code = std::to_string(grpc_status);
     response.add("grpc-status", code);
     response.add("grpc-message", what.sentence);  // plain ASCII: nothing in it needs percent-encoding
-    auto telling = answer(exchange, response, kOk, "application/grpc", {}, worker.date.at(worker.loop.wall_now()));
+    auto telling =
+        answer(exchange, response, http::status::kOk, "application/grpc", {}, worker.date.at(worker.loop.wall_now()));
     const Result<> told = co_await std::move(telling);
     static_cast<void>(told);
-    co_return ErrorAnswered{.status = kOk, .grpc_status = grpc_status};
+    co_return ErrorAnswered{.status = http::status::kOk, .grpc_status = grpc_status};
   }
   const http::Field* accept = exchange.request().find(http::FieldId::accept);
   const bool json = accept != nullptr && prefers_json(accept->value);
@@ -100,11 +100,11 @@ rt::Task<std::uint16_t> answer_as_last_hop(WorkerState& worker, http::Exchange& 
   } else {
     response.add("Allow", kAllowedMethods);
   }
-  constexpr std::uint16_t kOk = 200;
-  auto answering = answer(exchange, response, kOk, content_type, body, worker.date.at(worker.loop.wall_now()));
+  auto answering =
+      answer(exchange, response, http::status::kOk, content_type, body, worker.date.at(worker.loop.wall_now()));
   const Result<> sent = co_await std::move(answering);
   static_cast<void>(sent);
-  co_return kOk;
+  co_return http::status::kOk;
 }
 
 }  // namespace dao::server

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace dao::server {

@@ -22,8 +22,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr std::string_view kGet = "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n";
-
 std::string get(std::string_view path) {
   return "GET /" + std::string{path} + " HTTP/1.1\r\nHost: a.test\r\n\r\n";
 }

@@ -29,8 +29,6 @@ using testing::StartsWith;
 
 using Script = dao::server::Script;
 
-constexpr std::string_view kGet = "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n";
-
 std::string request(std::string_view method, std::string_view fields = "", std::string_view body = "") {
   return std::string{method} + " /x HTTP/1.1\r\nHost: a.test\r\n" + std::string{fields} + "\r\n" + std::string{body};
 }

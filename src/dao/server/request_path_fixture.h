@@ -22,6 +22,8 @@
 
 namespace dao::server {
 
+inline constexpr std::string_view kGet = "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n";
+
 // What a backend does on a connection, in order. When nothing is left to do it waits until DAO closes.
 struct Step {
   enum class Kind : std::uint8_t {

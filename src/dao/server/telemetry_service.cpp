@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "dao/http/status.h"
 #include "dao/server/error_answer.h"
 #include "dao/telemetry/metrics.h"
 
@@ -17,26 +18,23 @@ TelemetryService::TelemetryService(int listen_fd, std::function<std::string()> m
     : SideService(listen_fd, kBodyMax), metrics_(std::move(metrics)), ready_(std::move(ready)) {}
 
 rt::Task<> TelemetryService::handle(http::Exchange& exchange, const Error* rejected) {
-  constexpr std::uint16_t kOk = 200;
   http::ResponseHead response;
   std::string body;
   std::string_view content_type = kText;
-  std::uint16_t status = kOk;
+  std::uint16_t status = http::status::kOk;
   const http::RequestHead& request = exchange.request();
   const std::string_view path = request.path.substr(0, request.path.find('?'));
   if (rejected != nullptr) {
     const ErrorAnswer what = answer_for(*rejected);
-    constexpr std::uint16_t kClientGone = 499;
     exchange.close_after();
-    if (what.status == kClientGone) {
+    if (what.status == http::status::kClientGone) {
       exchange.abort();
       co_return;
     }
     status = what.status;
     body = error_body(what, false);
   } else if (request.method != http::Method::get && request.method != http::Method::head) {
-    constexpr std::uint16_t kMethodNotAllowed = 405;
-    status = kMethodNotAllowed;
+    status = http::status::kMethodNotAllowed;
     response.add("Allow", "GET, HEAD");
     body = "405 Method Not Allowed: only GET and HEAD here\n";
   } else if (path == "/metrics") {
@@ -45,13 +43,11 @@ rt::Task<> TelemetryService::handle(http::Exchange& exchange, const Error* rejec
   } else if (path == "/livez" || path == "/healthz") {
     body = "ok\n";
   } else if (path == "/ready" || path == "/readyz") {
-    constexpr std::uint16_t kUnavailable = 503;
     const bool ready = ready_();
-    status = ready ? kOk : kUnavailable;
+    status = ready ? http::status::kOk : http::status::kUnavailable;
     body = ready ? "ready\n" : "not ready\n";
   } else {
-    constexpr std::uint16_t kNotFound = 404;
-    status = kNotFound;
+    status = http::status::kNotFound;
     body = "404 Not Found: here are /metrics, /ready and /livez\n";
   }
   auto replying = reply(exchange, response, status, content_type, body);

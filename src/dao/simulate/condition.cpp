@@ -7,9 +7,6 @@ namespace dao::simulate {
 
 namespace {
 
-Time to_time(Nanoseconds time) {
-  return static_cast<Time>(time.count());
-}
 bool in_episodes(const Fault& fault) {
   return fault.on + fault.off > Nanoseconds::zero();
 }

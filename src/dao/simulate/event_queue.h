@@ -7,9 +7,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "dao/base/clock.h"
+
 namespace dao::simulate {
 
 using Time = std::uint64_t;  // nanoseconds since the start
+
+[[nodiscard]] inline Time to_time(Nanoseconds time) {
+  return static_cast<Time>(time.count());
+}
 inline constexpr Time kEndOfTime = ~Time{0};
 
 enum class EventKind : std::uint8_t { served, failed_fast, refused, reset, look, fault, mind };

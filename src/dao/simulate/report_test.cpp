@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "dao/simulate/report.h"
 
 #include <gtest/gtest.h>

@@ -27,9 +27,6 @@ constexpr Nanoseconds kUptime = std::chrono::hours(1);
 Instant instant(Time now) {
   return Instant{kUptime + Nanoseconds(static_cast<std::int64_t>(now))};
 }
-Time to_time(Nanoseconds time) {
-  return static_cast<Time>(time.count());
-}
 
 constexpr std::size_t kMostTries = 3;
 

@@ -13,8 +13,6 @@ namespace dao::simulate {
 
 namespace {
 
-using config::Node;
-
 std::string describe(const Bounds& bounds) {
   const std::string_view least = bounds.above_least ? "above" : "of at least";
   if (bounds.most >= Bounds{}.most) return fmt::format("a number {} {}", least, bounds.least);
@@ -23,9 +21,9 @@ std::string describe(const Bounds& bounds) {
 
 }  // namespace
 
-TableReader::TableReader(const Node& node, std::string path, config::Findings& findings)
+TableReader::TableReader(const config::Node& node, std::string path, config::Findings& findings)
     : node_(node), path_(std::move(path)), findings_(&findings) {
-  if (node.kind != Node::Kind::table)
+  if (node.kind != config::Node::Kind::table)
     findings.error(node.where, path_, {.message = "wrong type", .expected = "a table"});
 }
 
@@ -34,7 +32,7 @@ std::string TableReader::path_of(std::string_view key) const {
   return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
-const Node* TableReader::find(std::string_view key) {
+const config::Node* TableReader::find(std::string_view key) {
   known_.push_back(key);
   const config::Member* member = node_.find(key);
   return member == nullptr ? nullptr : &member->value;
@@ -48,13 +46,13 @@ void TableReader::report(std::string_view key, std::string message, std::string 
 }
 
 bool TableReader::number(std::string_view key, double& into, Bounds bounds) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return false;
-  if (node->kind != Node::Kind::integer && node->kind != Node::Kind::floating) {
+  if (node->kind != config::Node::Kind::integer && node->kind != config::Node::Kind::floating) {
     report(key, "wrong type", describe(bounds));
     return false;
   }
-  const double value = node->kind == Node::Kind::integer ? static_cast<double>(node->integer) : node->floating;
+  const double value = node->kind == config::Node::Kind::integer ? static_cast<double>(node->integer) : node->floating;
   const bool in_bounds = std::isfinite(value) && value <= bounds.most &&
                          (bounds.above_least ? value > bounds.least : value >= bounds.least);
   if (!in_bounds) {
@@ -91,10 +89,10 @@ bool TableReader::milliseconds(std::string_view key, Nanoseconds& into, Bounds b
 }
 
 std::optional<std::int64_t> TableReader::read_integer(std::string_view key, std::int64_t least, std::int64_t most) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return std::nullopt;
   const std::string expected = fmt::format("an integer from {} to {}", least, most);
-  if (node->kind != Node::Kind::integer) {
+  if (node->kind != config::Node::Kind::integer) {
     report(key, "wrong type", expected);
     return std::nullopt;
   }
@@ -106,9 +104,9 @@ std::optional<std::int64_t> TableReader::read_integer(std::string_view key, std:
 }
 
 bool TableReader::boolean(std::string_view key, bool& into) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return false;
-  if (node->kind != Node::Kind::boolean) {
+  if (node->kind != config::Node::Kind::boolean) {
     report(key, "wrong type", "true or false");
     return false;
   }
@@ -117,10 +115,10 @@ bool TableReader::boolean(std::string_view key, bool& into) {
 }
 
 bool TableReader::text(std::string_view key, std::string& into) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return false;
-  if (node->kind != Node::Kind::text || node->text.empty()) {
-    report(key, node->kind != Node::Kind::text ? "wrong type" : "the text is empty", "a text");
+  if (node->kind != config::Node::Kind::text || node->text.empty()) {
+    report(key, node->kind != config::Node::Kind::text ? "wrong type" : "the text is empty", "a text");
     return false;
   }
   into = node->text;
@@ -128,44 +126,46 @@ bool TableReader::text(std::string_view key, std::string& into) {
 }
 
 bool TableReader::texts(std::string_view key, std::vector<std::string>& into) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return false;
-  const bool right = node->kind == Node::Kind::list && !node->items.empty() &&
-                     std::ranges::all_of(node->items, [](const Node& item) { return item.kind == Node::Kind::text; });
+  const bool right =
+      node->kind == config::Node::Kind::list && !node->items.empty() &&
+      std::ranges::all_of(node->items, [](const config::Node& item) { return item.kind == config::Node::Kind::text; });
   if (!right) {
     report(key, "wrong type", "an array of texts, not empty");
     return false;
   }
   into.clear();
-  for (const Node& item : node->items) into.push_back(item.text);
+  for (const config::Node& item : node->items) into.push_back(item.text);
   return true;
 }
 
 std::optional<std::size_t> TableReader::read_choice(std::string_view key, const std::vector<std::string_view>& names) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return std::nullopt;
-  if (node->kind == Node::Kind::text) {
+  if (node->kind == config::Node::Kind::text) {
     const auto found = std::ranges::find(names, node->text);
     if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   }
-  const std::string_view given = node->kind == Node::Kind::text ? std::string_view(node->text) : std::string_view{};
-  report(key, node->kind == Node::Kind::text ? "unknown value " + config::in_quotes(given) : "wrong type",
+  const std::string_view given =
+      node->kind == config::Node::Kind::text ? std::string_view(node->text) : std::string_view{};
+  report(key, node->kind == config::Node::Kind::text ? "unknown value " + config::in_quotes(given) : "wrong type",
          fmt::format("one of \"{}\"", fmt::join(names, "\", \"")),
          std::string(config::nearest(given, names).value_or(std::string_view{})));
   return std::nullopt;
 }
 
 std::optional<TableReader> TableReader::table(std::string_view key) {
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return std::nullopt;
   return TableReader(*node, path_of(key), *findings_);
 }
 
 std::vector<TableReader> TableReader::tables(std::string_view key) {
   std::vector<TableReader> readers;
-  const Node* node = find(key);
+  const config::Node* node = find(key);
   if (node == nullptr) return readers;
-  if (node->kind != Node::Kind::list) {
+  if (node->kind != config::Node::Kind::list) {
     report(key, "wrong type", fmt::format("an array of tables: [[{}]]", key));
     return readers;
   }

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "dao/memory/open_store.h"
 #include "dao/memory/store.h"

@@ -5,6 +5,7 @@
 // One thread; complexity linear in the input.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>

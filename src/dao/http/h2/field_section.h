@@ -2,6 +2,7 @@
 // request that waits for its turn.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -1,4 +1,6 @@
 // What of HTTP/2 an HTTP/1.1 head cannot say. The rest is in the tests of the session, and of the parser of HTTP/1.
+#include <utility>
+
 #include "dao/http/h2/request_assembler.h"
 
 #include <gtest/gtest.h>

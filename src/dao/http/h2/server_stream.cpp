@@ -232,11 +232,11 @@ rt::Task<Result<UpgradedStream>> ServerStream::upgrade(ResponseHead& head) {
 }
 
 rt::Task<> ServerStream::end_tunnel() {
-  constexpr Nanoseconds kLingerTime = std::chrono::seconds(2);
+  constexpr Nanoseconds kTunnelLinger = std::chrono::seconds(2);
   if (lost() || aborted_) co_return;
   last_given_ = true;
   session_.resume(id_);
-  const Instant deadline = session_.loop_.now() + kLingerTime;
+  const Instant deadline = session_.loop_.now() + kTunnelLinger;
   while (!lost() && !(input_ended_ && end_sent_)) {
     const rt::Wake wake = co_await arrived_.wait(session_.loop_, deadline);
     if (wake == rt::Wake::timed_out) break;

@@ -1,0 +1,13 @@
+# Sources of one target compiled together, ten at a time: a sanitizer build takes half the time, as most of it goes into
+# what the headers bring along. Release and debug builds compile each source by itself.
+option(DAO_UNITY "Compile the sources of a target together" OFF)
+if(DAO_UNITY)
+  set(CMAKE_UNITY_BUILD ON)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 10)
+endif()
+# By themselves all the same: they have a name that a neighbour uses for something else.
+set(dao_compiled_alone
+    config/load_test config/use_checks_test http/h1/server_connection_test http/h2/connection_test liminal/mind_test liminal/presence_test
+    memory/sqlite_store_test memory/store_test net/resolver_test telemetry/access_log_test upstream/pool_negotiation_test)
+list(TRANSFORM dao_compiled_alone REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/src/dao/\\1.cpp")
+set_source_files_properties(${dao_compiled_alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
