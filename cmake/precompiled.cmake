@@ -1,6 +1,5 @@
-# Headers of others that most sources include, compiled once for all libraries and programs and once for all tests: without
-# that a build takes twice the time or more. They let a source use what it does not include, which scripts/check-includes
-# looks for. (Without DAO_PRECOMPILED_HEADERS tests still have the headers of their framework compiled: all of them include
+# Headers of others that most sources include, compiled once for all libraries and programs and once for all tests. They let
+# a source use what it does not include, which scripts/check-includes looks for. (Without DAO_PRECOMPILED_HEADERS tests still have the headers of their framework compiled: all of them include
 # these.) Nothing is precompiled under a compiler launcher: ccache would have to be told to overlook more than it should.
 option(DAO_PRECOMPILED_HEADERS "Compile common headers of others once" OFF)
 set(dao_common_headers <algorithm> <array> <atomic> <charconv> <chrono> <cmath> <coroutine> <cstddef> <cstdint> <cstring> <expected>

@@ -1,5 +1,5 @@
-# Sources of one target compiled together, ten at a time: a sanitizer build takes half the time, as most of it goes into
-# what the headers bring along. Release and debug builds compile each source by itself.
+# Sources of one target compiled together, ten at a time, for sanitizer builds: most of their time goes into what the headers
+# bring along. Release and debug builds compile each source by itself.
 option(DAO_UNITY "Compile the sources of a target together" OFF)
 if(DAO_UNITY)
   set(CMAKE_UNITY_BUILD ON)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,14 +39,6 @@ def make_origin() -> Iterator[Callable[..., Origin]]:
 def origin(make_origin: Callable[..., Origin]) -> Origin:
     """One origin for one test."""
     return make_origin()
-
-
-@pytest.fixture
-def refusing_port() -> Iterator[int]:
-    """A port that refuses connections as long as the test runs: bound, so that it is given to nobody else."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from lib.dao import binary, simple_config, to_toml
 from lib.dns import DnsServer
 from lib.faults import expect_normal
 from lib.origin import Origin
+from lib.ports import refusing_port
 from lib.tls import Authority, Identity
 
 URL = "http://127.0.0.1:9"
@@ -86,9 +86,8 @@ def test_a_file_that_only_this_user_may_not_read(tmp_path: Path) -> None:
 
 
 def test_deep(origin: Origin, tmp_path: Path) -> None:
-    with socket.socket() as refuses, DnsServer({"there.test": ["127.0.0.1"], "gone.test": "NXDOMAIN"}) as dns:
-        refuses.bind(("127.0.0.1", 0))  # and does not listen
-        closed = refuses.getsockname()[1]
+    with DnsServer({"there.test": ["127.0.0.1"], "gone.test": "NXDOMAIN"}) as dns:
+        closed = refusing_port()
         port = origin.url.rsplit(":", 1)[1]
         path = tmp_path / "deep.toml"
         urls = [

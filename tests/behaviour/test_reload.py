@@ -27,6 +27,7 @@ from lib.h2frames import get as h2_get
 from lib.h2frames import post as h2_post
 from lib.http1 import Response
 from lib.origin import EARLY, HOLD, READ_BODY, Origin, Wait
+from lib.ports import refusing_port
 from lib.tls import Authority, TlsClient, context
 from lib.websocket import TEXT, Backend, RawWebSocket, close, frame
 
@@ -581,11 +582,11 @@ def test_a_new_upstream_has_its_addresses_before_it_has_requests(start_dao: Star
 # What stays -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_stays_is_what_it_was(start_dao: StartDao, make_origin: MakeOrigin, refusing_port: int) -> None:
+def test_what_stays_is_what_it_was(start_dao: StartDao, make_origin: MakeOrigin) -> None:
     """A reload that adds an upstream, swaps the rules and renames nothing: counters, histograms, presence, drains,
     requests in flight and idle connections of the others go on."""
     one, two, three = (make_origin() for _ in range(3))
-    dead_url = f"http://127.0.0.1:{refusing_port}"
+    dead_url = f"http://127.0.0.1:{refusing_port()}"
     quick = {"presence": {"failures": 1, "probe_backoff_ms": 3_600_000, "probe_backoff_max_ms": 3_600_000}}
     first = rule("first", ("one", one.url), ("two", two.url), path="/first", policy="round-robin", slow_start_ms=0)
     dead = rule("dead", ("dead", dead_url), path="/dead", proxy={"retries": 0})
