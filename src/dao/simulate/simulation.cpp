@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "dao/http/status.h"
 #include "dao/sense/outcomes.h"
 #include "dao/sense/silence.h"
 #include "dao/simulate/arrivals.h"
@@ -216,8 +217,7 @@ void Simulation::dispatch(std::uint32_t index) {
   const std::optional<std::size_t> choice =
       choose(node, worker, std::span(request.tried).first(request.tries), request.key, instant(now_));
   if (!choice) {
-    constexpr std::uint16_t kUnavailable = 503;
-    finish(index, kUnavailable);
+    finish(index, http::status::kUnavailable);
     return;
   }
   const auto backend = static_cast<std::uint32_t>(*choice);
@@ -413,12 +413,11 @@ void Simulation::end_attempt(Request& request, std::uint16_t status, ErrorKind e
 }
 
 void Simulation::answer(std::uint32_t index, std::uint16_t status) {
-  constexpr std::uint16_t kServerError = 500;
   Request& request = requests_[index];
   worker_of(request).signals[backend_of(request)].answered(instant(request.sent), instant(now_),
-                                                           status >= kServerError);
+                                                           status >= http::status::kServerError);
   end_attempt(request, status, ErrorKind::none);
-  if (status < kServerError) {
+  if (status < http::status::kServerError) {
     finish(index, status);
   } else {
     retry_or_finish(index, settings_.retry_on.status_5xx, sense::RetryReason::server_error, status);
@@ -434,13 +433,14 @@ void Simulation::fail(std::uint32_t index, ErrorKind kind) {
     signals.failed(instant(request.sent), instant(now_));
   }
   end_attempt(request, 0, kind);
-  constexpr std::uint16_t kBadGateway = 502;
   if (kind == ErrorKind::silent) {
-    retry_or_finish(index, settings_.retry_on.silence, sense::RetryReason::silence, kBadGateway);
+    retry_or_finish(index, settings_.retry_on.silence, sense::RetryReason::silence, http::status::kBadGateway);
   } else if (kind == ErrorKind::refused) {
-    retry_or_finish(index, settings_.retry_on.connect_failure, sense::RetryReason::connect_failure, kBadGateway);
+    retry_or_finish(index, settings_.retry_on.connect_failure, sense::RetryReason::connect_failure,
+                    http::status::kBadGateway);
   } else {
-    retry_or_finish(index, settings_.retry_on.connection_lost, sense::RetryReason::connection_lost, kBadGateway);
+    retry_or_finish(index, settings_.retry_on.connection_lost, sense::RetryReason::connection_lost,
+                    http::status::kBadGateway);
   }
 }
 
@@ -448,8 +448,7 @@ void Simulation::time_out(std::uint32_t index) {
   Request& request = requests_[index];
   worker_of(request).signals[backend_of(request)].failed(instant(request.sent), instant(now_));
   end_attempt(request, 0, ErrorKind::timeout_head);
-  constexpr std::uint16_t kGatewayTimeout = 504;
-  finish(index, kGatewayTimeout);
+  finish(index, http::status::kGatewayTimeout);
 }
 
 // As server/silence_watch.cpp.
@@ -501,8 +500,7 @@ void Simulation::finish(std::uint32_t index, std::uint16_t status) {
   Request& request = requests_[index];
   worker_of(request).shard.record(
       sense::FinishedRequest{.route = 0, .status = status, .duration_ns = now_ - request.arrived});
-  constexpr std::uint16_t kServerError = 500;
-  collector_.finished(request.arrived, now_, status == 0 || status >= kServerError);
+  collector_.finished(request.arrived, now_, status == 0 || status >= http::status::kServerError);
   request.serial = 0;
   request.attempt = 0;
   free_requests_.push_back(index);

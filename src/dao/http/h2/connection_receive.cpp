@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "dao/http/h2/connection.h"
+#include "dao/http/status.h"
 
 namespace dao::http::h2 {
 
@@ -359,8 +360,6 @@ bool Connection::take_section(std::string_view block, StreamState* stream, Secti
 }
 
 void Connection::section_ended(StreamState& stream, SectionKind kind, bool ends_stream) {
-  constexpr std::uint16_t kNoContent = 204;
-  constexpr std::uint16_t kNotModified = 304;
   const std::uint32_t id = stream.id;
   const bool interim = kind == SectionKind::response && rules_.interim();
   // An interim head does not end a stream, and trailers do nothing else.
@@ -374,7 +373,8 @@ void Connection::section_ended(StreamState& stream, SectionKind kind, bool ends_
     stream.head_came = true;
     last_stream_ = id;
   } else if (kind == SectionKind::response && !interim) {
-    stream.no_body = stream.no_body || rules_.status() == kNoContent || rules_.status() == kNotModified;
+    stream.no_body =
+        stream.no_body || rules_.status() == http::status::kNoContent || rules_.status() == http::status::kNotModified;
     stream.length = stream.no_body ? std::optional<std::uint64_t>{0} : rules_.length();
     stream.head_came = true;
   }

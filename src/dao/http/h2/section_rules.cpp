@@ -7,6 +7,7 @@
 #include "dao/http/h1/head_parser.h"
 #include "dao/http/h1/syntax.h"
 #include "dao/http/h2/hpack_static_table.h"
+#include "dao/http/status.h"
 
 namespace dao::http::h2 {
 
@@ -110,8 +111,7 @@ bool SectionRules::add_pseudo(const HpackField& field) {
     if (value.size() != 3 || !h1::is_digit(value[0]) || !h1::is_digit(value[1]) || !h1::is_digit(value[2]))
       return false;
     status_ = static_cast<std::uint16_t>((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
-    constexpr std::uint16_t kSwitching = 101;  // does not exist here (RFC 9113 section 8.6)
-    return status_ >= 100 && status_ <= 599 && status_ != kSwitching;
+    return status_ >= 100 && status_ <= 599 && status_ != http::status::kSwitching;  // RFC 9113 section 8.6
   }
   if (kind_ != SectionKind::request || value.empty()) return false;
   if (name == ":method") {
@@ -130,12 +130,11 @@ bool SectionRules::add_pseudo(const HpackField& field) {
 }
 
 bool SectionRules::add_length(std::string_view value) {
-  constexpr std::uint16_t kNoContent = 204;
   const std::optional<std::uint64_t> length = h1::parse_length(value);
   if (!length || length_) return false;
   if (kind_ == SectionKind::response) {
     // RFC 9110 section 8.6: these say no length. A 0 for nothing does no harm, and there are servers that say it.
-    if (interim() || (status_ == kNoContent && *length != 0)) return false;
+    if (interim() || (status_ == http::status::kNoContent && *length != 0)) return false;
   }
   length_ = length;
   return true;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "dao/http/h2/server_session.h"
+#include "dao/http/status.h"
 #include "dao/http/websocket_handshake.h"
 
 namespace dao::http::h2 {
@@ -170,9 +171,8 @@ rt::Task<Result<>> ServerStream::until_taken() {
 
 rt::Task<Result<>> ServerStream::send_interim(const ResponseHead& head) {
   // 101 does not exist here (RFC 9113 section 8.6).
-  constexpr std::uint16_t kSwitching = 101;
   if (lost()) co_return std::unexpected(why_lost());
-  if (!head_sent_ && head.status != kSwitching) session_.submit_interim(id_, head);
+  if (!head_sent_ && head.status != http::status::kSwitching) session_.submit_interim(id_, head);
   co_return Result<>{};
 }
 
@@ -182,9 +182,8 @@ rt::Task<Result<>> ServerStream::send_head(ResponseHead& head, BodyFraming frami
     aborted_ = true;
     co_return std::unexpected(why_lost());
   }
-  constexpr std::uint16_t kNoContent = 204;
-  constexpr std::uint16_t kNotModified = 304;
-  const bool may_have_body = head_->method != Method::head && head.status != kNoContent && head.status != kNotModified;
+  const bool may_have_body = head_->method != Method::head && head.status != http::status::kNoContent &&
+                             head.status != http::status::kNotModified;
   no_body_ = !may_have_body || framing.kind == BodyFraming::Kind::none;
   // An answer without content says so by its END_STREAM; a length of 0 would be metadata to clients of gRPC.
   const bool length_known = framing.kind == BodyFraming::Kind::length;
