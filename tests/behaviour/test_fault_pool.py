@@ -13,7 +13,7 @@ import pytest
 from lib import deadline
 from lib.client import RawClient
 from lib.dao import simple_config
-from lib.faults import SHORT_MS, Counters, expect_nothing_left, expect_normal, expect_ok, get, post
+from lib.faults import SHORT_MS, Counters, expect_error, expect_nothing_left, expect_normal, expect_ok, get, post
 from lib.http1 import Request
 from lib.origin import CLOSE, OK, RESET, Connection, Origin, Step, Wait
 
@@ -247,5 +247,24 @@ def test_a_slow_answer_is_no_stale_connection(start_dao, origin: Origin) -> None
         assert client.exchange(get("/slow")).status == 504
     hold.set()
     assert len(origin.seen("/slow ")) == 1
+    expect_normal(dao)
+    dao.stop()
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET], ids=["close", "reset"])
+def test_an_interim_answer_is_no_stale_connection(start_dao, origin: Origin, end: Step) -> None:
+    """A backend that has said 103 has got the request: it died of it, perhaps, and is not asked again."""
+    hints_arrived = threading.Event()
+    origin.answer("/hinted ", b"HTTP/1.1 103 Early Hints\r\n\r\n", Wait(hints_arrived), end)
+    dao = start_dao(simple_config(origin.url))
+    with dao.client() as client:
+        expect_ok(client.exchange(get("/first")))
+        client.send(get("/hinted"))
+        client.wait_bytes()
+        hints_arrived.set()
+        response = client.response()
+    assert [interim.status for interim in response.interim] == [103]
+    expect_error(response, 502, "connection_terminated")
+    assert len(origin.seen("/hinted ")) == 1
     expect_normal(dao)
     dao.stop()

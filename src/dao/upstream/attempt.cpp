@@ -53,6 +53,7 @@ class Attempt {
   rt::Cancel* receiving_ = nullptr;       // what the waits of the download obey
   rt::Cancel* uploading_ = nullptr;
   std::optional<Nanoseconds> keeps_;
+  std::uint32_t interim_responses_ = 0;  // a backend that said 1xx has got the request
   bool upload_running_ = false;
   bool awaiting_continue_ = false;  // the client holds its body back until the backend says 100
 };
@@ -173,8 +174,8 @@ rt::Task<AttemptOutcome> Attempt::run() {
     const bool died_unanswered = outcome_.error.kind == ErrorKind::closed || outcome_.error.kind == ErrorKind::reset;
     const bool may_send_again = outcome_.error.sent == Sent::nothing || http::is_idempotent(method);
     const bool stale = !need.fresh && (unprocessed || (outcome_.reused && died_unanswered)) &&
-                       outcome_.error.origin == Origin::backend && outcome_.status == 0 && !in_.exchange.head_sent() &&
-                       can_replay() && may_send_again;
+                       interim_responses_ == 0 && outcome_.error.origin == Origin::backend && outcome_.status == 0 &&
+                       !in_.exchange.head_sent() && can_replay() && may_send_again;
     const bool other_address = !outcome_.reused && is_connect_failure(outcome_.error) && addresses_left-- > 1;
     // Over HTTP/2 the backend does not serve this request, whatever the method (RFC 9113 section 7).
     const bool over_h1 =
@@ -294,7 +295,6 @@ rt::Task<Result<>> Attempt::receive(ClientExchange& backend) {
 
 rt::Task<Result<>> Attempt::read_final_head(ClientExchange& backend) {
   const Method method = in_.exchange.request().method;
-  std::uint32_t interim = 0;
   Instant since = in_.loop.now();  // or since the last bytes left, if that is later
   for (;;) {
     const Instant deadline = std::max(sent_at_, since) + in_.settings.first_byte_timeout;
@@ -327,7 +327,7 @@ rt::Task<Result<>> Attempt::read_final_head(ClientExchange& backend) {
       co_return std::unexpected(error);
     }
     if (in_.response.status == 100) awaiting_continue_ = false;
-    if (++interim > in_.interim_responses_max) {
+    if (++interim_responses_ > in_.interim_responses_max) {
       Error error = refuse;
       error.detail = "too many interim responses";
       co_return std::unexpected(error);
