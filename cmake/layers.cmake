@@ -32,6 +32,8 @@ function(dao_layer name)
     dao_precompile(dao_${name} dao_base ${dao_common_headers})
     if(arg_COLD)
       target_compile_options(dao_${name} PRIVATE ${dao_without_link_time_optimisation})
+    elseif(DAO_UNITY STREQUAL "cold")
+      set_target_properties(dao_${name} PROPERTIES UNITY_BUILD OFF)
     endif()
   endif()
 

@@ -1,7 +1,9 @@
-# Sources of one target compiled together, ten at a time, for sanitizer builds: most of their time goes into what the headers
-# bring along. Release and debug builds compile each source by itself.
-option(DAO_UNITY "Compile the sources of a target together" OFF)
-if(DAO_UNITY)
+# Sources of one target compiled together, ten at a time: most of their time goes into what the headers bring along.
+# Everything in sanitizer builds; in release builds what no request passes through (the COLD layers, the programs, the
+# tests), because the profile knows the functions of the others by their file. In debug builds each source by itself, so
+# that a change costs that source alone.
+set(DAO_UNITY "off" CACHE STRING "Compile the sources of a target together: off, cold (all but the request path's) or all")
+if(NOT DAO_UNITY STREQUAL "off")
   set(CMAKE_UNITY_BUILD ON)
   set(CMAKE_UNITY_BUILD_BATCH_SIZE 10)
 endif()

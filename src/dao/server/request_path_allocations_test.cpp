@@ -164,7 +164,7 @@ constexpr std::string_view kRequestFields =
     "X-Forwarded-For: 198.51.100.7\r\n"
     "Connection: keep-alive\r\n";
 
-std::string request(std::string_view method, std::string_view more, std::string_view body) {
+std::string browsers_request(std::string_view method, std::string_view more, std::string_view body) {
   return std::string{method} + " /api/v1/items/4711?fields=name,price HTTP/1.1\r\n" + std::string{kRequestFields} +
          std::string{more} + "\r\n" + std::string{body};
 }
@@ -176,24 +176,27 @@ std::string response(std::string_view more, std::string_view body) {
 
 TEST_F(RequestPathAllocationsTest, AGetAllocatesNothing) {
   const std::string body(1024, 'b');
-  EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Content-Length: 1024\r\n", body), body.size()), 0U);
+  EXPECT_EQ(of_the_hundredth(browsers_request("GET", "", ""), response("Content-Length: 1024\r\n", body), body.size()),
+            0U);
 }
 
 TEST_F(RequestPathAllocationsTest, ALargeAnswerAllocatesNothing) {
   const std::string body(30'000, 'b');
-  EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Content-Length: 30000\r\n", body), body.size()), 0U);
+  EXPECT_EQ(of_the_hundredth(browsers_request("GET", "", ""), response("Content-Length: 30000\r\n", body), body.size()),
+            0U);
 }
 
 TEST_F(RequestPathAllocationsTest, APostAllocatesNothing) {
   const std::string body(1024, 'b');
-  EXPECT_EQ(of_the_hundredth(request("POST", "Content-Length: 1024\r\n", body),
+  EXPECT_EQ(of_the_hundredth(browsers_request("POST", "Content-Length: 1024\r\n", body),
                              response("Content-Length: 1024\r\n", body), body.size()),
             0U);
 }
 
 TEST_F(RequestPathAllocationsTest, AnAnswerInChunksAllocatesNothing) {
   const std::string chunks = "400\r\n" + std::string(1024, 'b') + "\r\n0\r\n\r\n";
-  EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Transfer-Encoding: chunked\r\n", chunks), 1024), 0U);
+  EXPECT_EQ(of_the_hundredth(browsers_request("GET", "", ""), response("Transfer-Encoding: chunked\r\n", chunks), 1024),
+            0U);
 }
 
 // Filters need no memory of their own, as long as what they write fits into what a head has anyway.
@@ -216,12 +219,13 @@ class FilteredPathAllocationsTest : public RequestPathAllocationsTest {
 
 TEST_F(FilteredPathAllocationsTest, AGetAllocatesNothing) {
   const std::string body(1024, 'b');
-  EXPECT_EQ(of_the_hundredth(request("GET", "", ""), response("Content-Length: 1024\r\n", body), body.size()), 0U);
+  EXPECT_EQ(of_the_hundredth(browsers_request("GET", "", ""), response("Content-Length: 1024\r\n", body), body.size()),
+            0U);
 }
 
 TEST_F(FilteredPathAllocationsTest, APostAllocatesNothing) {
   const std::string body(1024, 'b');
-  EXPECT_EQ(of_the_hundredth(request("POST", "Content-Length: 1024\r\n", body),
+  EXPECT_EQ(of_the_hundredth(browsers_request("POST", "Content-Length: 1024\r\n", body),
                              response("Content-Length: 1024\r\n", body), body.size()),
             0U);
 }
