@@ -22,8 +22,8 @@ def descriptor_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def start(command, cpu, log, **options):
-    """A child on `cpu` with the descriptor limit raised, its output in the file `log`; it dies with this program."""
+def _preparation(cpu):
+    """What a child does before it becomes its program: dies with this one, runs on `cpu`, as NICE as all the others."""
 
     def prepare():
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -37,10 +37,22 @@ def start(command, cpu, log, **options):
         hard = descriptor_limit()
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
+    return prepare
+
+
+def start(command, cpu, log, **options):
+    """A child on `cpu` with the descriptor limit raised, its output in the file `log`; it dies with this program."""
     with open(log, "ab") as out:
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", out)
-        return subprocess.Popen(command, stderr=out, start_new_session=True, preexec_fn=prepare, **options)
+        return subprocess.Popen(command, stderr=out, start_new_session=True, preexec_fn=_preparation(cpu), **options)
+
+
+def run(command, cpu):
+    """The same for a program that ends by itself within a minute; what it said, as subprocess.run() returns it. A load that
+    weighs less than the server it shares its CPU with is interrupted at each answer, which nobody would measure."""
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+                          start_new_session=True, preexec_fn=_preparation(cpu))
 
 
 def end(process, patience=5):

@@ -250,9 +250,7 @@ class Proxy(proxies.Proxy):
 def h2load(url, arguments, requests, cpu=None):
     """What h2load said: requests that succeeded, and seconds."""
     command = ["h2load", *arguments, f"-n{requests}", url]
-    if cpu is not None:
-        command = ["taskset", "-c", str(cpu), *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = procs.run(command, cpu)
     counts = re.search(r"(\d+) total, .*?(\d+) succeeded, (\d+) failed", done.stdout)
     finished = re.search(r"finished in ([\d.]+)(us|ms|s)", done.stdout)
     good = re.search(r"status codes: (\d+) 2xx", done.stdout)
@@ -272,9 +270,7 @@ def timed_load(proxy, program, listener, arguments, seconds, cpu):
                *arguments, "--seconds", str(seconds)]
     for pid in procs.tree(proxy.process.pid):
         command += ["--watch", str(pid)]
-    if cpu is not None:
-        command = ["taskset", "-c", str(cpu), *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = procs.run(command, cpu)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
