@@ -9,6 +9,32 @@ Pool::Pool(rt::Loop& loop, Connector& connector, http::BufferPool& buffers, sens
            PoolSettings settings)
     : loop_(loop), connector_(connector), buffers_(buffers), counters_(counters), settings_(settings) {}
 
+Pool::ClosedWatch::ClosedWatch(Pool& owner) : pool(owner) {
+  heard.watch = this;
+  heard.cancelled = [](rt::Cancel::Hook& self, ErrorKind) {
+    const ClosedWatch& watch = *static_cast<Heard&>(self).watch;
+    watch.pool.loop_.timers().schedule(static_cast<Heard&>(self).watch->turn, watch.pool.loop_.now());
+  };
+  turn.watch = this;
+  turn.fire = [](rt::Timer& self) {
+    ClosedWatch& watch = *static_cast<Turn&>(self).watch;
+    watch.begin();
+    watch.pool.sweep();
+  };
+  begin();
+}
+
+Pool::ClosedWatch::~ClosedWatch() {
+  heard.unlink();
+  pool.loop_.timers().cancel(turn);
+}
+
+void Pool::ClosedWatch::begin() {
+  heard.unlink();
+  closed.emplace();
+  closed->add(heard);
+}
+
 Pool::~Pool() {
   close_idle();
 }
@@ -20,10 +46,15 @@ void Pool::drop_idle(Endpoint& endpoint) {
   forget_sessions(endpoint, true);
 }
 
+void Pool::end(Session& session) {
+  session.session->watch_end(nullptr);
+  session.session->close();
+}
+
 void Pool::forget_sessions(Endpoint& endpoint, bool all) {
-  const std::size_t forgotten = std::erase_if(endpoint.sessions, [all](const Session& each) {
+  const std::size_t forgotten = std::erase_if(endpoint.sessions, [all](Session& each) {
     if (each.session->streams() > 0 || (!all && each.session->usable())) return false;
-    each.session->close();
+    end(each);
     return true;
   });
   counters_.connections_idle.subtract(static_cast<std::int64_t>(forgotten));
@@ -83,6 +114,7 @@ std::unique_ptr<http::h1::ClientConnection> Pool::take_idle(Endpoint& endpoint, 
     --idle_;
     counters_.connections_idle.subtract();
     net::Stream& stream = taken.connection->stream();
+    stream.watch_peer(nullptr, false);
     const bool expired = taken.expires <= loop_.now();
     if (expired || stream.may_read() || stream.peer_closed() || (verify && !stream.idle_and_open())) continue;
     announced = std::move(taken.announced);
@@ -175,6 +207,7 @@ Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) const {
 
 void Pool::add_session(Endpoint& endpoint, std::shared_ptr<http::h2::ClientSession> session,
                        std::shared_ptr<const Announced> announced) {
+  session->watch_end(&*closed_watch_.closed);
   endpoint.sessions.push_back({std::move(session), std::move(announced)});
   counters_.connections_idle.add();
 }
@@ -218,7 +251,7 @@ void Pool::release_stream(Lease& lease) {
     counters_.connections_idle.add();
     return;
   }
-  found->session->close();
+  end(*found);
   endpoint.sessions.erase(found);
 }
 
@@ -241,6 +274,7 @@ void Pool::release(Lease lease, bool reusable, std::optional<Nanoseconds> backen
   }
   if (idle_ >= settings_.max_idle) drop_oldest_idle();
   lease.connection_->become_idle();
+  lease.connection_->stream().watch_peer(&*closed_watch_.closed, true);
   lease.endpoint_->idle.push_back({std::move(lease.connection_), loop_.now() + keep, std::move(lease.announced_)});
   ++idle_;
   counters_.connections_idle.add();
@@ -266,9 +300,9 @@ void Pool::client_left(const net::Peer& client) {
     };
     const std::size_t idle = std::erase_if(endpoint->idle, [&](const Idle& each) { return announces(each.announced); });
     idle_ -= idle;
-    const std::size_t sessions = std::erase_if(endpoint->sessions, [&](const Session& each) {
+    const std::size_t sessions = std::erase_if(endpoint->sessions, [&](Session& each) {
       if (!announces(each.announced) || each.session->streams() > 0) return false;
-      each.session->close();
+      end(each);
       return true;
     });
     counters_.connections_idle.subtract(static_cast<std::int64_t>(idle + sessions));

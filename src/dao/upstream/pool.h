@@ -9,8 +9,8 @@
 // only: it is used again for a request whose header would be the same, byte for byte, and dropped when the client has
 // gone. So a backend never sees a request on a connection that announced somebody else.
 //
-// An idle connection that becomes readable is dead (closed, or a backend talking out of turn): it is dropped when it is
-// next looked at, at acquire() or in sweep().
+// An idle connection that the backend closes is dropped within a millisecond or two. One that becomes readable, because
+// the backend talks out of turn, is dead as well: it is dropped when it is next looked at, at acquire() or in sweep().
 #pragma once
 
 #include <cstdint>
@@ -152,7 +152,7 @@ class Pool {
   void client_left(const net::Peer& client);
   [[nodiscard]] bool announces_clients() const { return settings_.proxy_header.has_value(); }
 
-  // Closes idle connections that died or outlived their time. Called about once a second.
+  // Closes idle connections that outlived their time, or died. Called about once a second.
   void sweep();
   void close_idle();
 
@@ -178,6 +178,28 @@ class Pool {
     bool gone = false;               // no longer among the addresses
   };
 
+  // Sweeps when one of the idle connections is closed by its backend: not within the event, which may be about several.
+  struct ClosedWatch {
+    explicit ClosedWatch(Pool& pool);
+    ~ClosedWatch();
+    ClosedWatch(const ClosedWatch&) = delete;
+    ClosedWatch& operator=(const ClosedWatch&) = delete;
+    void begin();
+
+    struct Heard : rt::Cancel::Hook {
+      ClosedWatch* watch = nullptr;
+    };
+    struct Turn : rt::Timer {
+      ClosedWatch* watch = nullptr;
+    };
+    Pool& pool;
+    std::optional<rt::Cancel> closed;  // requested by whatever is closed
+    Heard heard;
+    Turn turn;
+  };
+
+  // The pool forgets it.
+  static void end(Session& session);
   // Makes header_ for the exchange that wants a connection.
   void prepare_header(const Client& client);
   // The connection may carry that exchange.
@@ -226,6 +248,7 @@ class Pool {
   std::vector<std::shared_ptr<Endpoint>> endpoints_;
   std::size_t next_ = 0;
   std::size_t idle_ = 0;
+  ClosedWatch closed_watch_{*this};
 };
 
 }  // namespace dao::upstream

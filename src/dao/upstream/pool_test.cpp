@@ -211,6 +211,40 @@ TEST_F(PoolTest, TheSweepDropsConnectionsThatDied) {
   pool.release(std::move(lease), true, std::nullopt);
 }
 
+TEST_F(PoolTest, WhatItsBackendClosesIsDroppedAtOnce) {
+  fill(4);
+  connector.connections[0].backend.reset();
+  connector.connections[2].backend->reset();
+  pass(milliseconds(2));
+  EXPECT_EQ(counters.connections_idle.value(), 2);
+  connector.connections[3].backend->shutdown_write();
+  pass(milliseconds(2));
+  EXPECT_EQ(counters.connections_idle.value(), 1) << "and what comes later as well";
+}
+
+TEST_F(PoolTest, AConnectionInUseIsItsExchangesMatter) {
+  fill(2);
+  Pool::Lease lease = acquire();
+  connector.connections[number_of(lease)].backend->shutdown_write();
+  pass(milliseconds(2));
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  EXPECT_EQ(counters.connections_active.value(), 1);
+  pool.release(std::move(lease), false, std::nullopt);
+}
+
+TEST_F(PoolTest, SessionsThatEndAreDroppedAtOnce) {
+  Pool of_h2{loop, connector, buffers, counters, {.protocol = Protocol::h2}};
+  of_h2.set_addresses({at("192.0.2.1")});
+  Result<Pool::Lease> lease = of_h2.acquire({});
+  ASSERT_TRUE(lease);
+  pass(milliseconds(1));
+  of_h2.release(std::move(*lease), true, std::nullopt);
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  connector.connections[0].backend.reset();
+  pass(milliseconds(2));
+  EXPECT_EQ(counters.connections_idle.value(), 0);
+}
+
 // A stream whose end the kernel knows of and the loop does not yet.
 class QuietlyDead final : public net::Stream {
  public:

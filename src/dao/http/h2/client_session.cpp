@@ -180,6 +180,7 @@ rt::Task<> ClientSession::run(std::shared_ptr<ClientSession> self) {
     error = Error{.origin = Origin::us, .kind = ErrorKind::cancelled};
   }
   self->fail_streams(error);
+  if (self->end_watch_ != nullptr) self->end_watch_->request(ErrorKind::closed);
   self->output_.clear();
   self->sending_.clear();
   self->stream_.reset();

@@ -69,6 +69,9 @@ class ClientSession final : public std::enable_shared_from_this<ClientSession>, 
   // As the kernel sees it at this moment: not closed. One system call.
   [[nodiscard]] bool idle_and_open() { return stream_ != nullptr && stream_->idle_and_open(); }
 
+  // Requested when the session ends; null when nobody wants to know.
+  void watch_end(rt::Cancel* cancel) { end_watch_ = cancel; }
+
   // Takes no new exchanges; ends when the present ones have.
   void retire();
   // Ends now; exchanges fail.
@@ -137,6 +140,7 @@ class ClientSession final : public std::enable_shared_from_this<ClientSession>, 
 
   rt::Event work_;  // frames to write, or a reason to end
   rt::Cancel ending_;
+  rt::Cancel* end_watch_ = nullptr;
 
   std::optional<Error> flaw_;  // the backend broke the protocol
   Instant last_read_;
