@@ -110,6 +110,12 @@ Problem unknown_key(std::string_view given, const Table& table, const std::strin
   for (const Table& inner : table.tables) here.push_back(inner.name);
 
   const auto close = nearest(given, here);
+  if (!close || likeness(given, *close) != 0U) {
+    if (const auto other = by_another_name(given, here)) {
+      problem.suggestion = *other;
+      return problem;
+    }
+  }
   const auto elsewhere = std::ranges::find_if(known_names(), [&](const KnownName& known) {
     return known.header != header && likeness(given, known.name) == 0U;
   });

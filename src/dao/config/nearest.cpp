@@ -31,6 +31,46 @@ unsigned edit_distance(std::string_view a, std::string_view b) {
   return previous[b.size()];
 }
 
+bool has_word(std::string_view name, std::string_view word) {
+  for (std::size_t at = name.find(word); at != std::string_view::npos; at = name.find(word, at + 1)) {
+    const std::size_t end = at + word.size();
+    if ((at == 0 || name[at - 1] == '_') && (end == name.size() || name[end] == '_')) return true;
+  }
+  return false;
+}
+
+struct OtherName {
+  std::string_view theirs;
+  std::string_view ours;
+};
+// Of nginx, HAProxy, Envoy, Traefik and Caddy.
+constexpr auto kOtherNames = std::to_array<OtherName>({
+    {"listen", "bind"},
+    {"port", "bind"},
+    {"address", "bind"},
+    {"proxy_pass", "url"},
+    {"server", "url"},
+    {"address", "url"},
+    {"target", "url"},
+    {"servers", "upstreams"},
+    {"backend", "upstreams"},
+    {"backends", "upstreams"},
+    {"cluster", "upstreams"},
+    {"service", "upstreams"},
+    {"location", "match"},
+    {"path", "match"},
+    {"lb_policy", "policy"},
+    {"balance", "policy"},
+    {"ssl_certificate", "tls_cert"},
+    {"ssl_certificate_key", "tls_key"},
+    {"worker_processes", "workers"},
+    {"nbthread", "workers"},
+    {"threads", "workers"},
+    {"worker_connections", "max_connections"},
+    {"maxconn", "max_connections"},
+    {"client_max_body_size", "body_max_bytes"},
+});
+
 }  // namespace
 
 std::string spelling_key(std::string_view name) {
@@ -65,6 +105,23 @@ std::optional<std::string_view> nearest(std::string_view given, std::span<const 
     }
   }
   return best;
+}
+
+std::optional<std::string_view> by_another_name(std::string_view given, std::span<const std::string_view> known) {
+  std::optional<std::string_view> found;
+  for (const std::string_view name : known) {
+    if (given.empty() || !has_word(name, given)) continue;
+    if (found) {
+      found.reset();
+      break;
+    }
+    found = name;
+  }
+  if (found) return found;
+  for (const OtherName& other : kOtherNames) {
+    if (other.theirs == given && std::ranges::find(known, other.ours) != known.end()) return other.ours;
+  }
+  return std::nullopt;
 }
 
 }  // namespace dao::config
