@@ -16,8 +16,8 @@ namespace dao::config {
 // that continues the given one (connect_timeout -> connect_timeout_ms) counts as 1.
 [[nodiscard]] std::optional<unsigned> likeness(std::string_view given, std::string_view known);
 
-// The only one of `known` of which `given` is a whole word (bind: prometheus_bind), or else the one that goes by that name
-// in the configurations of other proxies (listen: bind).
+// The only one of `known` of which `given` is a whole word (bind: prometheus_bind), or else the one that goes by that
+// name in the configurations of other proxies (listen: bind).
 [[nodiscard]] std::optional<std::string_view> by_another_name(std::string_view given,
                                                               std::span<const std::string_view> known);
 
