@@ -190,6 +190,11 @@ Result<Pool::Lease> Pool::acquire_connection(Need need) {
   return lease;
 }
 
+bool Pool::is_better(const http::h2::ClientSession& one, const http::h2::ClientSession& other) {
+  if (one.has_room() != other.has_room()) return one.has_room();
+  return one.has_room() ? one.streams() > other.streams() : one.streams() < other.streams();
+}
+
 Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) const {
   Choice choice;
   std::shared_ptr<http::h2::ClientSession>& best = choice.session;
@@ -198,9 +203,7 @@ Pool::Choice Pool::choose_session(const Endpoint& endpoint, bool verify) const {
     if (!session.usable() || !fits(each.announced)) continue;
     ++choice.usable;
     if (verify && session.streams() == 0 && !session.idle_and_open()) continue;
-    const bool better = best == nullptr || (session.has_room() && !best->has_room()) ||
-                        (session.has_room() == best->has_room() && session.streams() < best->streams());
-    if (better) best = each.session;
+    if (best == nullptr || is_better(session, *best)) best = each.session;
   }
   return choice;
 }

@@ -1,9 +1,10 @@
 // The connections of one worker to one upstream: every resolved address is an endpoint. One thread.
 //
 // HTTP/1: an endpoint has idle connections, used last in first out, each for one exchange at a time. HTTP/2: exchanges
-// share connections; another one is opened when all are full, up to a bound; beyond that exchanges wait for a stream on
-// the one with the fewest. Which of the two it is may be known only when a TLS handshake is over: until then requests
-// wait together for the one connection.
+// share connections, the fullest one that has room first: writes then carry the frames of many, and the connections of
+// a past peak come to an end. Another one is opened when all are full, up to a bound; beyond that exchanges wait for a
+// stream on the one with the fewest. Which of the two it is may be known only when a TLS handshake is over: until then
+// requests wait together for the one connection.
 //
 // Where the backend wants PROXY protocol headers, a connection announces one client and carries requests of that client
 // only: it is used again for a request whose header would be the same, byte for byte, and dropped when the client has
@@ -219,7 +220,8 @@ class Pool {
   Lease lease_of_next_endpoint();
   Result<Lease> acquire_connection(Need need);
   Result<Lease> acquire_stream(Need need);
-  // The session with the fewest streams, of those with room if there are any; null if none is usable.
+  static bool is_better(const http::h2::ClientSession& one, const http::h2::ClientSession& other);
+  // The session with the most streams of those with room, or with the fewest if there are none; null if none is usable.
   struct Choice {
     std::shared_ptr<http::h2::ClientSession> session;
     std::size_t usable = 0;

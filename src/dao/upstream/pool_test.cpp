@@ -245,6 +245,24 @@ TEST_F(PoolTest, SessionsThatEndAreDroppedAtOnce) {
   EXPECT_EQ(counters.connections_idle.value(), 0);
 }
 
+TEST_F(PoolTest, SessionsOfAPastPeakAreNotUsed) {
+  Pool of_h2{loop, connector, buffers, counters, {.protocol = Protocol::h2, .h2 = {.max_streams = 2}}};
+  of_h2.set_addresses({at("192.0.2.1")});
+  std::vector<Pool::Lease> leases;
+  for (int i = 0; i < 4; ++i) leases.push_back(*of_h2.acquire({}));
+  pass(milliseconds(1));
+  ASSERT_EQ(open(), 2U) << "two exchanges each";
+  for (const std::size_t ended : {0U, 2U, 3U}) of_h2.release(std::move(leases[ended]), true, std::nullopt);
+  EXPECT_EQ(counters.connections_idle.value(), 1);
+  leases[0] = *of_h2.acquire({});
+  EXPECT_EQ(counters.connections_idle.value(), 1) << "the busier one has room";
+  leases[2] = *of_h2.acquire({});
+  EXPECT_EQ(counters.connections_idle.value(), 0) << "now it has not";
+  for (const std::size_t ended : {0U, 1U, 2U}) of_h2.release(std::move(leases[ended]), true, std::nullopt);
+  of_h2.close_idle();
+  pass(milliseconds(1));
+}
+
 // A stream whose end the kernel knows of and the loop does not yet.
 class QuietlyDead final : public net::Stream {
  public:
