@@ -1,5 +1,5 @@
 # Sources of one target compiled together, ten at a time: most of their time goes into what the headers bring along.
-# Everything in sanitizer builds; in release builds what no request passes through (the COLD layers, the programs, the
+# Everything in sanitizer builds; in release builds what no request passes through (COLD layers and sources, the programs, the
 # tests), because the profile knows the functions of the others by their file. In debug builds each source by itself, so
 # that a change costs that source alone.
 set(DAO_UNITY "off" CACHE STRING "Compile the sources of a target together: off, cold (all but the request path's) or all")
