@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 import time
 
 from lib import deadline
@@ -107,6 +108,19 @@ class RawClient:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def expect_no_listener(address: tuple[str, int] | str, by: subprocess.Popen) -> None:
+    """The process does not listen there any more. The kernel may have given the port to a neighbour meanwhile."""
+    try:
+        client = RawClient(address)
+    except ConnectionRefusedError:
+        return
+    with client:
+        port = address if isinstance(address, str) else address[1]
+        there = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
+        others = "pid=" in there and f"pid={by.pid}," not in there
+        assert others, f"connected from {client.socket.getsockname()} to {address}, where listen:\n{there}"
 
 
 def split(data: bytes, size: int = 1) -> list[bytes]:
