@@ -12,8 +12,8 @@ Pool::Pool(rt::Loop& loop, Connector& connector, http::BufferPool& buffers, sens
 Pool::ClosedWatch::ClosedWatch(Pool& owner) : pool(owner) {
   heard.watch = this;
   heard.cancelled = [](rt::Cancel::Hook& self, ErrorKind) {
-    const ClosedWatch& watch = *static_cast<Heard&>(self).watch;
-    watch.pool.loop_.timers().schedule(static_cast<Heard&>(self).watch->turn, watch.pool.loop_.now());
+    ClosedWatch& watch = *static_cast<Heard&>(self).watch;
+    watch.pool.loop_.timers().schedule(watch.turn, watch.pool.loop_.now());
   };
   turn.watch = this;
   turn.fire = [](rt::Timer& self) {
