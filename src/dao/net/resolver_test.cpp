@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -83,6 +85,12 @@ class DnsServer {
     const std::lock_guard lock(mutex_);
     return queries_;
   }
+  // Of them, those for a name, given by its first label.
+  [[nodiscard]] int queries(const std::string& label) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = queries_by_label_.find(label);
+    return found == queries_by_label_.end() ? 0 : found->second;
+  }
   // Waits until `count` questions have come.
   void wait_for_queries(int count) {
     std::unique_lock lock(mutex_);
@@ -136,6 +144,7 @@ class DnsServer {
     {
       const std::lock_guard lock(mutex_);
       ++queries_;
+      ++queries_by_label_[query.substr(13, static_cast<unsigned char>(query[12]))];
       reply = type == kA ? a_ : aaaa_;
       asked_.notify_all();
     }
@@ -172,6 +181,7 @@ class DnsServer {
   Reply a_;
   Reply aaaa_;
   int queries_ = 0;
+  std::map<std::string, int> queries_by_label_;
   std::thread thread_;
 };
 
@@ -427,31 +437,62 @@ TEST(Resolver, TheHostsFileComesFirst) {
   EXPECT_EQ(server.queries(), 0);
 }
 
+// Returns once the resolver has heard of all that was asked of it before: nothing of it can be on its way any more.
+void let_it_hear(Resolver& resolver) {
+  const auto told = std::make_shared<Told>();
+  resolver.watch("localhost", 80, [told, tell = told->callback()](const Resolution& resolution) { tell(resolution); });
+  told->wait_for(0);
+}
+
+TEST(Resolver, WhoStopsWatchingIsNotToldOfChanges) {
+  DnsServer server;
+  server.answer(kA, {.addresses = {"10.0.0.1"}, .ttl = 0});
+  Told leaver;
+  Told stayer;
+  Resolver resolver(quick(server));
+  const std::uint64_t watch = resolver.watch("shared.test", 80, leaver.callback());
+  resolver.watch("shared.test", 81, stayer.callback());
+  leaver.wait_for(0);
+  stayer.wait_for(0);
+  resolver.unwatch(watch);
+  let_it_hear(resolver);
+  server.answer(kA, {.addresses = {"10.0.0.2"}, .ttl = 0});
+  EXPECT_THAT(texts(stayer.wait_for(1)), ElementsAre("10.0.0.2:81"));
+  EXPECT_EQ(leaver.count(), 1U);
+}
+
 TEST(Resolver, ANameThatNobodyWatchesAnyMoreIsNotLookedUp) {
   DnsServer server;
   server.answer(kA, {.addresses = {"10.0.0.1"}, .ttl = 0});
-  Told told;
-  Told other;
+  Told gone;
   Resolver resolver(quick(server));
-  const std::uint64_t watch = resolver.watch("gone.test", 80, told.callback());
-  const std::uint64_t again = resolver.watch("gone.test", 81, other.callback());
-  told.wait_for(0);
-  other.wait_for(0);
+  const std::uint64_t watch = resolver.watch("gone.test", 80, gone.callback());
+  resolver.watch("stays.test", 80, [](const Resolution&) {});
+  gone.wait_for(0);
   resolver.unwatch(watch);
-  // The other watcher of the name goes on, and is told of changes; who has left is not.
-  server.answer(kA, {.addresses = {"10.0.0.2"}, .ttl = 0});
-  EXPECT_THAT(texts(other.wait_for(1)), ElementsAre("10.0.0.2:81"));
-  EXPECT_EQ(told.count(), 1U);
-  resolver.unwatch(again);
-  // Whatever was asked before the resolver heard of it is answered by the time that another name is.
-  Told fence;
-  resolver.watch("fence.test", 80, fence.callback());
-  fence.wait_for(0);
-  resolver.unwatch(resolver.watch("never.test", 80, told.callback()));
-  server.answer(kA, {.addresses = {"10.0.0.3"}, .ttl = 60});
-  EXPECT_THAT(texts(fence.wait_for(1)), ElementsAre("10.0.0.3:80"));
-  EXPECT_EQ(other.count(), 2U);
-  EXPECT_EQ(told.count(), 1U);
+  let_it_hear(resolver);
+  // What was asked before may wait in the server's socket still: two names, A and AAAA of each.
+  server.wait_for_queries(server.queries() + 4);
+  const int asked = server.queries("gone");
+  server.wait_for_queries(server.queries() + 10);
+  EXPECT_EQ(server.queries("gone"), asked);
+}
+
+TEST(Resolver, AWatchThatIsTakenBackAtOnceIsNeverTold) {
+  DnsServer server;
+  server.answer(kA, {.addresses = {"10.0.0.1"}, .ttl = 60});
+  Told never;
+  Told stayer;
+  Resolver resolver(quick(server));
+  // On the resolver's own thread, which therefore hears of both at once.
+  resolver.watch("stays.test", 80, [&, tell = stayer.callback()](const Resolution& resolution) {
+    resolver.unwatch(resolver.watch("never.test", 80, never.callback()));
+    tell(resolution);
+  });
+  stayer.wait_for(0);
+  let_it_hear(resolver);
+  EXPECT_EQ(never.count(), 0U);
+  EXPECT_EQ(server.queries("never"), 0);
 }
 
 TEST(Resolver, UnwatchCallsOffAPendingLookup) {
