@@ -8,6 +8,7 @@
 
 #include "connection.h"
 #include "dao/base/signals_blocked.h"
+#include "dao/base/utc_text.h"
 
 namespace dao::fault {
 
@@ -94,9 +95,7 @@ std::string_view Worker::date() {
   const std::time_t second = std::time(nullptr);
   if (second != date_second_) {
     date_second_ = second;
-    std::tm utc{};
-    gmtime_r(&second, &utc);
-    date_length_ = std::strftime(date_, sizeof date_, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    date_length_ = utc_text(std::chrono::system_clock::from_time_t(second), "%a, %d %b %Y %H:%M:%S GMT", date_);
   }
   return {date_, date_length_};
 }

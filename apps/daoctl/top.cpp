@@ -1,6 +1,5 @@
 #include "top.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "config_text.h"
+#include "dao/base/utc_text.h"
 #include "exit_status.h"
 #include "tables.h"
 
@@ -126,8 +126,7 @@ std::expected<Sample, ApiFailure> take_sample(const AdminClient& client) {
 }
 
 std::string time_now() {
-  const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+  return utc_text(std::chrono::system_clock::now(), "%Y-%m-%dT%H:%M:%SZ");
 }
 
 std::string screen_text(const Sample& sample) {

@@ -1,17 +1,17 @@
 #include "dao/admin/times.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <chrono>
+
+#include "dao/base/utc_text.h"
 
 namespace dao::admin {
 
 std::string iso_time(WallTime at) {
   const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(at);
   const auto seconds = std::chrono::floor<std::chrono::seconds>(milliseconds);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)),
-                     (milliseconds - seconds).count());
+  return fmt::format("{}.{:03}Z", utc_text(seconds, "%Y-%m-%dT%H:%M:%S"), (milliseconds - seconds).count());
 }
 
 nlohmann::json time_or_null(WallTime at) {

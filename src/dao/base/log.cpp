@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <concepts>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -164,7 +165,10 @@ void append_escaped(Buffer& out, std::string_view text) {
     } else if (byte == '\t') {
       out.append(std::string_view{"\\t"});
     } else if (byte < 0x20 || byte == 0x7f || length == 0) {
-      fmt::format_to(fmt::appender(out), "\\x{:02x}", byte);
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      out.append(std::string_view{"\\x"});
+      out.push_back(kDigits[byte >> 4U]);
+      out.push_back(kDigits[byte & 0xfU]);
     } else {
       out.append(text.substr(0, length));
     }
@@ -173,20 +177,24 @@ void append_escaped(Buffer& out, std::string_view text) {
   if (cut) out.append(std::string_view{"..."});
 }
 
+void append_number(Buffer& out, std::integral auto number) {
+  const fmt::format_int digits(number);
+  out.append(std::string_view{digits.data(), digits.size()});
+}
+
 void append_value(Buffer& out, const Value& value) {
-  const fmt::appender end(out);
   switch (value.kind()) {
     case Value::Kind::integer:
-      fmt::format_to(end, "{}", value.integer());
+      append_number(out, value.integer());
       return;
     case Value::Kind::natural:
-      fmt::format_to(end, "{}", value.natural());
+      append_number(out, value.natural());
       return;
     case Value::Kind::real:
-      fmt::format_to(end, "{}", value.real());
+      out.append(fmt::format("{}", value.real()));
       return;
     case Value::Kind::boolean:
-      fmt::format_to(end, "{}", value.natural() != 0);
+      out.append(value.natural() != 0 ? std::string_view{"true"} : std::string_view{"false"});
       return;
     case Value::Kind::text:
       break;

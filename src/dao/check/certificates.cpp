@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "dao/base/utc_text.h"
 #include "dao/check/files.h"
 #include "dao/check/findings.h"
 #include "dao/check/upstream_keys.h"
@@ -33,11 +34,7 @@ std::time_t time_of(const ASN1_TIME* time) {
 }
 
 std::string date_of(std::time_t time) {
-  std::tm broken{};
-  gmtime_r(&time, &broken);
-  std::array<char, 32> text{};
-  const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%d", &broken);
-  return {text.data(), size};
+  return utc_text(std::chrono::system_clock::from_time_t(time), "%Y-%m-%d");
 }
 
 std::string days(std::time_t seconds) {

@@ -22,7 +22,6 @@ namespace dao::config {
 namespace {
 
 constexpr std::size_t kMaxItems = 64;  // of lists that are compared each with each
-constexpr std::int64_t kDayMs = 86'400'000;
 constexpr Range kTimeout = {1, kDayMs};
 constexpr Range kOptionalTimeout = {0, kDayMs};
 

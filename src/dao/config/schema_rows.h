@@ -58,6 +58,8 @@ struct Range {
   std::int64_t max;
 };
 
+constexpr std::int64_t kDayMs = 86'400'000;
+
 template <auto... Field>
 Key integer(std::string_view name, Default fallback, Range range, std::string_view unit, std::string_view doc) {
   return {.name = name,

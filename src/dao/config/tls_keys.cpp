@@ -11,8 +11,6 @@
 namespace dao::config {
 namespace {
 
-constexpr std::int64_t kDayMs = 86'400'000;
-
 constexpr std::array kTlsVersions = {
     Named<TlsVersion>{"1.2", TlsVersion::tls12, "RFC 5246"},
     Named<TlsVersion>{"1.3", TlsVersion::tls13, "RFC 8446"},

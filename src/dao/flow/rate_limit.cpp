@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "dao/flow/hash.h"
 
@@ -18,6 +19,15 @@ Rate rate_of(const config::RateLimit& limit) {
 
 std::int64_t whole_seconds(Nanoseconds time) {
   return std::chrono::ceil<std::chrono::seconds>(time).count();
+}
+
+char* put(char* out, std::string_view text) {
+  return std::ranges::copy(text, out).out;
+}
+
+char* put(char* out, std::int64_t number) {
+  constexpr std::size_t kLongest = 20;
+  return std::to_chars(out, out + kLongest, number).ptr;
 }
 
 }  // namespace
@@ -79,14 +89,15 @@ void announce(const Admission& admission, const RateLimiter& limiter, http::Resp
   char text[64];
   if (limiter.announces()) {
     response.add("RateLimit-Policy", limiter.policy());
-    const auto end = fmt::format_to_n(text, sizeof text, "\"default\";r={};t={}", admission.remaining,
-                                      whole_seconds(admission.full_after));
-    response.add("RateLimit", response.arena.copy({text, end.size}));
+    char* end = put(text, "\"default\";r=");
+    end = put(end, admission.remaining);
+    end = put(end, ";t=");
+    end = put(end, whole_seconds(admission.full_after));
+    response.add("RateLimit", response.arena.copy({text, end}));
   }
   if (!admission.admitted) {
-    const auto end =
-        fmt::format_to_n(text, sizeof text, "{}", std::max<std::int64_t>(1, whole_seconds(admission.retry_after)));
-    response.add("Retry-After", response.arena.copy({text, end.size}));
+    const char* const end = put(text, std::max<std::int64_t>(1, whole_seconds(admission.retry_after)));
+    response.add("Retry-After", response.arena.copy({text, end}));
   }
 }
 

@@ -103,23 +103,20 @@ std::optional<sense::Typical::State> typical(const Json& json, const char* name)
 }  // namespace
 
 std::string to_text(const Detector::State& state) {
-  fmt::memory_buffer text;
-  const auto out = std::back_inserter(text);
-  fmt::format_to(
-      out, R"({{"v":{},"presence":"{}","cause":"{}","away":{},"in_state_ms":{},"since_success_ms":{},"history":")",
-      kVersion, sense::name_of(state.presence), kCauses[static_cast<std::size_t>(state.cause)], state.kept_away,
+  std::string text = fmt::format(
+      R"({{"v":{},"presence":"{}","cause":"{}","away":{},"in_state_ms":{},"since_success_ms":{},"history":")", kVersion,
+      sense::name_of(state.presence), kCauses[static_cast<std::size_t>(state.cause)], state.kept_away,
       milliseconds(state.in_this_state), milliseconds(state.since_success));
   for (std::size_t i = 0; i < state.entries; ++i) text.push_back(state.history[i].sign);
-  fmt::format_to(out, R"(","means":[)");
+  text += R"(","means":[)";
   bool first = true;
   for (std::size_t i = 0; i < state.entries; ++i) {
     const Detector::Entry& entry = state.history[i];
     if (!is_mean(entry.sign)) continue;
-    fmt::format_to(out, "{}[{},{}]", first ? "" : ",", entry.good, entry.bad);
+    text += fmt::format("{}[{},{}]", first ? "" : ",", entry.good, entry.bad);
     first = false;
   }
-  fmt::format_to(out, "]}}");
-  return fmt::to_string(text);
+  return text + "]}";
 }
 
 std::string to_text(const sense::RouteLearned& learned) {

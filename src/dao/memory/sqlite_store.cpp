@@ -1,6 +1,5 @@
 #include "dao/memory/sqlite_store.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "dao/base/log.h"
 #include "dao/base/signals_blocked.h"
+#include "dao/base/utc_text.h"
 #include "dao/memory/overlay.h"
 #include "dao/memory/sqlite_schema.h"
 
@@ -40,7 +40,7 @@ std::expected<void, std::string> make_directory(const std::string& path) {
 
 // Where the damaged database is afterwards; the error is a sentence.
 std::expected<std::string, std::string> move_aside(const std::string& path, WallTime now) {
-  const std::string stamp = fmt::format("{:%Y%m%dT%H%M%SZ}", std::chrono::floor<std::chrono::seconds>(now));
+  const std::string stamp = utc_text(now, "%Y%m%dT%H%M%SZ");
   std::string target = fmt::format("{}.corrupt-{}", path, stamp);
   for (int again = 2; std::filesystem::exists(target); ++again) {
     target = fmt::format("{}.corrupt-{}-{}", path, stamp, again);

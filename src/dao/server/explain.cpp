@@ -79,11 +79,11 @@ void ExplainHeader::chose(const WorkerState& worker, const config::Rule& rule, s
   if (fail_open_) text_ += " fail_open=1";
   for (std::size_t i = 0; i < std::min(terms_.size(), kMostShown); ++i) {
     const align::Explained& one = terms_[i];
-    fmt::format_to(std::back_inserter(text_),
-                   "; upstream={} score={:.6g} load={:.6g} latency={:.6g} errors={:.6g} queue={:.6g} intent={:.6g} "
-                   "tempo={:.6g} w_load={:.6g} w_intent={:.6g} w_tempo={:.6g} usable={:d} best={:d}",
-                   name(i), one.score, one.load_resonance, one.latency, one.errors, one.queue, one.intent_gap,
-                   one.tempo_spikiness, one.w_load, one.w_intent, one.w_tempo, one.usable, one.chosen);
+    text_ += fmt::format(
+        "; upstream={} score={:.6g} load={:.6g} latency={:.6g} errors={:.6g} queue={:.6g} intent={:.6g} "
+        "tempo={:.6g} w_load={:.6g} w_intent={:.6g} w_tempo={:.6g} usable={:d} best={:d}",
+        name(i), one.score, one.load_resonance, one.latency, one.errors, one.queue, one.intent_gap, one.tempo_spikiness,
+        one.w_load, one.w_intent, one.w_tempo, one.usable, one.chosen);
   }
   if (terms_.size() > kMostShown) text_ += fmt::format("; more={}", terms_.size() - kMostShown);
 }

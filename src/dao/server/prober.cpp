@@ -18,7 +18,7 @@ using liminal::ProbeOutcome;
 
 namespace {
 
-constexpr std::size_t kBodyMax = std::size_t{64} * 1024;
+constexpr std::size_t kAnswerBodyMax = std::size_t{64} * 1024;
 // A name may have many addresses; as the request path, a probe tries some of them.
 constexpr std::size_t kMostAddresses = 3;
 
@@ -184,9 +184,9 @@ rt::Task<ProbeOutcome> Prober::ask(const config::Upstream& whom, std::unique_ptr
     auto reading = connection.read_body(deadline, &end_);
     const Result<http::BodyPiece> piece = co_await std::move(reading);
     if (!piece) co_return outcome_of(piece.error());
-    body.append(piece->bytes.data(), std::min(piece->bytes.size(), kBodyMax - body.size()));
+    body.append(piece->bytes.data(), std::min(piece->bytes.size(), kAnswerBodyMax - body.size()));
     if (body.find(whom.probe.expect_body) != std::string::npos) co_return ProbeOutcome::good;
-    if (piece->last || body.size() >= kBodyMax) co_return ProbeOutcome::bad_answer;
+    if (piece->last || body.size() >= kAnswerBodyMax) co_return ProbeOutcome::bad_answer;
   }
 }
 

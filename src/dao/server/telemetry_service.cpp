@@ -10,12 +10,12 @@
 namespace dao::server {
 
 namespace {
-constexpr std::size_t kBodyMax = 1024;
+constexpr std::size_t kRequestBodyMax = 1024;
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 }  // namespace
 
 TelemetryService::TelemetryService(int listen_fd, std::function<std::string()> metrics, std::function<bool()> ready)
-    : SideService(listen_fd, kBodyMax), metrics_(std::move(metrics)), ready_(std::move(ready)) {}
+    : SideService(listen_fd, kRequestBodyMax), metrics_(std::move(metrics)), ready_(std::move(ready)) {}
 
 rt::Task<> TelemetryService::handle(http::Exchange& exchange, const Error* rejected) {
   http::ResponseHead response;

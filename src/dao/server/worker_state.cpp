@@ -1,9 +1,9 @@
 #include "dao/server/worker_state.h"
 
-#include <ctime>
 #include <string_view>
 #include <utility>
 
+#include "dao/base/utc_text.h"
 #include "dao/liminal/interpolate.h"
 
 namespace dao::server {
@@ -12,13 +12,9 @@ std::string_view DateText::at(WallTime now) {
   const std::int64_t second = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
   if (second != second_) {
     second_ = second;
-    const std::time_t time = second;
-    std::tm utc{};
-    gmtime_r(&time, &utc);
-    // strftime would use the locale's names of days and months; the program never sets one, so it is "C".
-    std::strftime(text_.data(), text_.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    size_ = utc_text(now, "%a, %d %b %Y %H:%M:%S GMT", text_);
   }
-  return text_.data();
+  return {text_.data(), size_};
 }
 
 WorkerState::WorkerState(rt::Loop& the_loop, sense::Shard& the_shard, sense::InFlight& the_in_flight,

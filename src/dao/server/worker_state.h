@@ -38,6 +38,7 @@ class DateText {
  private:
   std::int64_t second_ = -1;
   std::array<char, 32> text_{};
+  std::size_t size_ = 0;
 };
 
 // What a worker is to go on with: made by another thread. The seats are those of upstreams that had none, with their

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <tuple>
 
+#include "dao/base/utc_text.h"
 #include "dao/base/utf8.h"
 
 namespace dao::telemetry {
@@ -354,23 +355,8 @@ char* AccessLogFormatter::format(const RequestRecord& record, char* out) {
 }
 
 void AccessLogFormatter::set_second(std::int64_t second) {
-  using namespace std::chrono;
-  static constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const sys_seconds time{seconds{second}};
-  const sys_days day = floor<days>(time);
-  const year_month_day date{day};
-  const hh_mm_ss clock{time - day};
-  const auto month = static_cast<unsigned>(date.month());
-  const auto result =
-      format_ == AccessLogFormat::json
-          ? fmt::format_to_n(second_text_, sizeof second_text_, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-                             static_cast<int>(date.year()), month, static_cast<unsigned>(date.day()),
-                             clock.hours().count(), clock.minutes().count(), clock.seconds().count())
-          : fmt::format_to_n(second_text_, sizeof second_text_, "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
-                             static_cast<unsigned>(date.day()), kMonths[month - 1], static_cast<int>(date.year()),
-                             clock.hours().count(), clock.minutes().count(), clock.seconds().count());
-  second_size_ = std::min(result.size, sizeof second_text_);
+  const char* const form = format_ == AccessLogFormat::json ? "%Y-%m-%dT%H:%M:%S" : "%d/%b/%Y:%H:%M:%S +0000";
+  second_size_ = utc_text(WallTime{std::chrono::seconds(second)}, form, second_text_);
   second_ = second;
 }
 
@@ -442,8 +428,8 @@ std::string render_access_log_reference() {
       "|---|---|---|---|\n";
   for_each_field([&](const auto& f) {
     using F = std::remove_cvref_t<decltype(f)>;
-    fmt::format_to(std::back_inserter(page), "| `{}` | {} | {} | {} |\n", F::name(), kind_text<typename F::Kind>(),
-                   presence_text<typename F::Kind>(), f.help);
+    page += fmt::format("| `{}` | {} | {} | {} |\n", F::name(), kind_text<typename F::Kind>(),
+                        presence_text<typename F::Kind>(), f.help);
   });
   page +=
       "\n"

@@ -668,8 +668,7 @@ std::string render_metrics_reference() {
       "\n"
       "Bounds of every histogram, in seconds:";
   for (std::size_t i = 0; i < sense::kBucketBounds.size(); ++i) {
-    fmt::format_to(std::back_inserter(page), "{} {}", i == 0 ? "" : ",",
-                   static_cast<double>(sense::kBucketBounds[i]) / 1e9);
+    page += fmt::format("{} {}", i == 0 ? "" : ",", static_cast<double>(sense::kBucketBounds[i]) / 1e9);
   }
   page +=
       ".\n"
@@ -677,8 +676,8 @@ std::string render_metrics_reference() {
       "| metric | type | unit | labels | meaning |\n"
       "|---|---|---|---|---|\n";
   for (const Metric& metric : kMetrics) {
-    fmt::format_to(std::back_inserter(page), "| `{}` | {} | {} | {} | {} |\n", metric.name, name_of(metric.type),
-                   unit_of(metric.name), metric.labels, metric.help);
+    page += fmt::format("| `{}` | {} | {} | {} | {} |\n", metric.name, name_of(metric.type), unit_of(metric.name),
+                        metric.labels, metric.help);
   }
   return page;
 }
