@@ -5,7 +5,7 @@
 # link, dao/NAME), which is a PUBLIC include directory of dao_NAME. So a target can include "dao/NAME/x.h" only when
 # it links dao_NAME, directly or through a layer below it.
 function(dao_layer name)
-  cmake_parse_arguments(arg "COLD" "" "LAYERS;LIBRARIES;TEST_LIBRARIES;COLD_SOURCES" ${ARGN})
+  cmake_parse_arguments(arg "COLD" "" "LAYERS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   set(folder ${CMAKE_SOURCE_DIR}/src/dao/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   set(tests ${sources})
@@ -30,13 +30,9 @@ function(dao_layer name)
   target_link_libraries(dao_${name} ${scope} ${arg_LAYERS} ${arg_LIBRARIES})
   if(sources)
     dao_precompile(dao_${name} dao_base ${dao_common_headers})
+    dao_unity_groups(dao_${name} ${sources})
     if(arg_COLD)
       target_compile_options(dao_${name} PRIVATE ${dao_without_link_time_optimisation})
-    elseif(DAO_UNITY STREQUAL "cold")
-      set(alone ${sources})
-      list(TRANSFORM arg_COLD_SOURCES REPLACE "(.+)" "${folder}/\\1.cpp")
-      list(REMOVE_ITEM alone "" ${arg_COLD_SOURCES})
-      set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
   endif()
 

@@ -4,7 +4,8 @@
 set(DAO_PROFILE "use" CACHE STRING "Profile of release builds: use, record (a program that writes one when it ends) or off")
 
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT DAO_SANITIZE AND NOT DAO_PROFILE STREQUAL "off")
-  # Functions of one file are told apart by its name, without the folder of the checkout.
+  # Functions of one file are told apart by its name (of several that are compiled together: cmake/unity.cmake), without the folder
+  # of the build.
   add_compile_options("SHELL:-mllvm -static-func-full-module-prefix=false")
   if(DAO_PROFILE STREQUAL "record")
     add_compile_options(-fprofile-generate)
