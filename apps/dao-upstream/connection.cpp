@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "dao/base/json_text.h"
 #include "dao/http/h1/head_parser.h"
 #include "server.h"
 #include "worker.h"
@@ -508,7 +509,7 @@ std::string Connection::inspection(const std::string* body) const {
   json["body_bytes"] = body_.bytes();
   json["trailers"] = list(body_.trailers());
   if (body != nullptr) json["body"] = *body;
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_text(json) + "\n";
 }
 
 }  // namespace dao::fault

@@ -2,12 +2,12 @@
 // public: anybody who reaches it may script it.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 
 #include "behaviour.h"
+#include "command_line/command_line.h"
 #include "dao/base/log.h"
 #include "dao/base/signals_blocked.h"
 #include "server.h"
@@ -54,37 +54,37 @@ std::string footer() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"dao-upstream: an HTTP/1.1 server that misbehaves on request"};
-  app.footer(footer);
+  constexpr std::uint64_t kMostThreads = 256;
+  constexpr std::uint64_t kMostSlots = 1'000'000;
+  dao::CommandLine line("dao-upstream", "An HTTP/1.1 server that misbehaves on request");
+  line.footer(footer);
   Server::Settings settings;
   std::vector<std::string> listen{"127.0.0.1:0"};
   std::string control;
   std::string defaults;
-  app.add_option("--listen", listen, "IP:PORT, [IPV6]:PORT or unix:/PATH, repeatable; port 0: the kernel's choice")
-      ->capture_default_str()
-      ->check(check_address);
-  app.add_option("--control", control, "one more address, which stays open through refuse=1")->check(check_address);
-  app.add_option("--name", settings.name, "sent as X-Upstream with every answer");
-  app.add_option("--threads", settings.threads, "each with a loop of its own")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 256));
-  app.add_option("--slots", settings.slots,
-                 "requests in service at once, the others queue in order; 0: no limit. Delays are the service time. "
-                 "With one thread only")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--seed", settings.seed, "of fail_rate and delay_exp_ms")->capture_default_str();
-  app.add_option("--default", defaults, "behaviour of requests that do not say otherwise: 'status=503&delay_ms=5'");
+  line.add_option("--listen", listen, "IP:PORT, [IPV6]:PORT or unix:/PATH, repeatable; port 0: the kernel's choice")
+      .shows_default()
+      .check(check_address);
+  line.add_option("--control", control, "one more address, which stays open through refuse=1").check(check_address);
+  line.add_option("--name", settings.name, "sent as X-Upstream with every answer");
+  line.add_option("--threads", settings.threads, "each with a loop of its own").shows_default().range(1, kMostThreads);
+  line.add_option("--slots", settings.slots,
+                  "requests in service at once, the others queue in order; 0: no limit. Delays are the service time. "
+                  "With one thread only")
+      .shows_default()
+      .range(0, kMostSlots);
+  line.add_option("--seed", settings.seed, "of fail_rate and delay_exp_ms").shows_default();
+  line.add_option("--default", defaults, "behaviour of requests that do not say otherwise: 'status=503&delay_ms=5'");
   for (const auto& [flag, parameter, help] :
        {std::tuple{"--delay-ms", "delay_ms", "as --default delay_ms=MS"},
         std::tuple{"--delay-exp-ms", "delay_exp_ms", "as --default delay_exp_ms=MS"},
         std::tuple{"--fail-rate", "fail_rate", "as --default fail_rate=SHARE"}}) {
-    app.add_option_function<std::string>(
+    line.add_option(
         flag,
         [&defaults, name = parameter](const std::string& value) { defaults += fmt::format("&{}={}", name, value); },
         help);
   }
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = line.parse(argc, argv)) return *status;
 
   if (settings.slots != 0 && settings.threads != 1) {
     std::fputs("dao-upstream: --slots needs --threads 1\n", stderr);

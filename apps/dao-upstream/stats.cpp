@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 
+#include "dao/base/json_text.h"
+
 namespace dao::fault {
 
 void Stats::add(const Stats& other) {
@@ -46,7 +48,7 @@ std::string Stats::json(std::string_view name) const {
   json["queued"] = queued;
   json["queued_max"] = queued_max;
   for (std::size_t i = 1; i < answers.size(); ++i) json["answers"][std::to_string(i) + "xx"] = answers[i];
-  return json.dump() + "\n";
+  return json_text(json) + "\n";
 }
 
 }  // namespace dao::fault

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "dao/base/clock.h"
+#include "dao/base/json_text.h"
 #include "dao/config/address.h"
 #include "dao/http/h1/head_parser.h"
 
@@ -235,7 +236,7 @@ std::expected<nlohmann::json, ApiFailure> AdminClient::ask(std::string_view meth
   const auto answered = read_answer(connected->fd(), deadline);
   if (!answered && !sent) return unreachable(sent.error());
   if (!answered) return unreachable(answered.error());
-  const nlohmann::json json = nlohmann::json::parse(answered->body, nullptr, false);
+  const nlohmann::json json = parse_json(answered->body);
   const bool obeyed = answered->status / 100 == 2;
   if (obeyed && !json.is_discarded()) return json;
   const bool explained = json.is_object() && json.contains("detail") && json["detail"].is_string();

@@ -8,29 +8,6 @@ namespace dao {
 
 namespace {
 
-struct Command {
-  std::string name;
-  std::string what;
-  std::vector<std::string> options;  // "--json"
-  std::vector<Command> commands{};   // below it
-};
-
-std::vector<std::string> options_of(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
-std::vector<Command> commands_of(const CLI::App& app) {
-  std::vector<Command> commands;
-  for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back({one->get_name(), one->get_description(), options_of(*one), commands_of(*one)});
-  }
-  return commands;
-}
-
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
@@ -39,7 +16,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 std::string names_of(const std::vector<Command>& commands) {
   std::string names;
-  for (const Command& command : commands) names += (names.empty() ? "" : " ") + command.name;
+  for (const Command& command : commands) names += (names.empty() ? "" : " ") + command.name();
   return names;
 }
 
@@ -59,12 +36,12 @@ std::string bash(const std::vector<Command>& commands, const std::vector<std::st
   std::string cases;
   std::string groups;
   for (const Command& command : commands) {
-    cases +=
-        fmt::format("    '{}') words='{} {}' ;;\n", command.name, names_of(command.commands), joined(command.options));
-    if (command.commands.empty()) continue;
-    groups += (groups.empty() ? "" : "|") + command.name;
-    for (const Command& below : command.commands) {
-      cases += fmt::format("    '{} {}') words='{}' ;;\n", command.name, below.name, joined(below.options));
+    cases += fmt::format("    '{}') words='{} {}' ;;\n", command.name(), names_of(command.commands()),
+                         joined(command.long_options()));
+    if (command.commands().empty()) continue;
+    groups += (groups.empty() ? "" : "|") + command.name();
+    for (const Command& below : command.commands()) {
+      cases += fmt::format("    '{} {}') words='{}' ;;\n", command.name(), below.name(), joined(below.long_options()));
     }
   }
   return fmt::format(
@@ -114,15 +91,15 @@ std::string zsh(const std::vector<Command>& commands, const std::vector<std::str
   std::string cases;
   std::string groups;
   for (const Command& command : commands) {
-    std::string what = command.what;
+    std::string what = command.what();
     for (char& c : what) c = c == ':' ? ';' : c;
-    list += fmt::format("    '{}:{}'\n", command.name, shell_text(what));
-    cases +=
-        fmt::format("    '{}') offers=({} {}) ;;\n", command.name, names_of(command.commands), joined(command.options));
-    if (command.commands.empty()) continue;
-    groups += (groups.empty() ? "" : "|") + command.name;
-    for (const Command& below : command.commands) {
-      cases += fmt::format("    '{} {}') offers=({}) ;;\n", command.name, below.name, joined(below.options));
+    list += fmt::format("    '{}:{}'\n", command.name(), shell_text(what));
+    cases += fmt::format("    '{}') offers=({} {}) ;;\n", command.name(), names_of(command.commands()),
+                         joined(command.long_options()));
+    if (command.commands().empty()) continue;
+    groups += (groups.empty() ? "" : "|") + command.name();
+    for (const Command& below : command.commands()) {
+      cases += fmt::format("    '{} {}') offers=({}) ;;\n", command.name(), below.name(), joined(below.long_options()));
     }
   }
   return fmt::format(
@@ -171,21 +148,21 @@ std::string fish(const std::vector<Command>& commands, const std::vector<std::st
     text += fmt::format("complete -c daoctl -l {}{}\n", option.substr(2), option == "--token-file" ? " -rF" : "");
   }
   for (const Command& command : commands) {
-    text += fmt::format("complete -c daoctl -n __fish_use_subcommand -a {} -d '{}'\n", command.name,
-                        shell_text(command.what));
-    for (const std::string& option : command.options) {
-      text +=
-          fmt::format("complete -c daoctl -n '__fish_seen_subcommand_from {}' -l {}\n", command.name, option.substr(2));
+    text += fmt::format("complete -c daoctl -n __fish_use_subcommand -a {} -d '{}'\n", command.name(),
+                        shell_text(command.what()));
+    for (const std::string& option : command.long_options()) {
+      text += fmt::format("complete -c daoctl -n '__fish_seen_subcommand_from {}' -l {}\n", command.name(),
+                          option.substr(2));
     }
   }
   for (const Command& command : commands) {
-    const std::string below_names = names_of(command.commands);
-    for (const Command& below : command.commands) {
-      const std::string here = fmt::format("__fish_seen_subcommand_from {}; and ", command.name);
+    const std::string below_names = names_of(command.commands());
+    for (const Command& below : command.commands()) {
+      const std::string here = fmt::format("__fish_seen_subcommand_from {}; and ", command.name());
       text += fmt::format("complete -c daoctl -n '{}not __fish_seen_subcommand_from {}' -a {} -d '{}'\n", here,
-                          below_names, below.name, shell_text(below.what));
-      for (const std::string& option : below.options) {
-        text += fmt::format("complete -c daoctl -n '{}__fish_seen_subcommand_from {}' -l {}\n", here, below.name,
+                          below_names, below.name(), shell_text(below.what()));
+      for (const std::string& option : below.long_options()) {
+        text += fmt::format("complete -c daoctl -n '{}__fish_seen_subcommand_from {}' -l {}\n", here, below.name(),
                             option.substr(2));
       }
     }
@@ -201,9 +178,9 @@ std::string fish(const std::vector<Command>& commands, const std::vector<std::st
 
 }  // namespace
 
-std::string completions_for(const CLI::App& app, std::string_view shell) {
-  const std::vector<Command> commands = commands_of(app);
-  const std::vector<std::string> options = options_of(app);
+std::string completions_for(const CommandLine& line, std::string_view shell) {
+  const std::vector<Command> commands = line.commands();
+  const std::vector<std::string> options = line.long_options();
   if (shell == "zsh") return zsh(commands, options);
   if (shell == "fish") return fish(commands, options);
   return bash(commands, options);

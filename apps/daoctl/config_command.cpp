@@ -30,15 +30,6 @@ using nlohmann::json;
 // DAO prepares a configuration before it answers: it looks names up and waits for its workers.
 constexpr Milliseconds kOrderPatience{90'000};
 
-CLI::Validator number_from_one() {
-  return {[](const std::string& text) {
-            const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-            return digits && text.find_first_not_of('0') != std::string::npos ? std::string()
-                                                                              : text + " is no number from 1";
-          },
-          ""};
-}
-
 // Who sits here, for the author of a snapshot: whoever became root by sudo is still who they are.
 std::string user_name() {
   if (const char* before_sudo = std::getenv("SUDO_USER"); before_sudo != nullptr && *before_sudo != '\0') {
@@ -78,78 +69,74 @@ std::string render(const json& list, const config::Sources& sources) {
 
 }  // namespace
 
-ConfigCommand::ConfigCommand(CLI::App& app, bool& as_json) : as_json_(as_json), by_(user_name()) {
-  command_ = app.add_subcommand("config", "the configuration in use, those before it, and others instead of it");
-  command_->require_subcommand(1);
-  command_->fallthrough();
+ConfigCommand::ConfigCommand(CommandLine& line, bool& as_json) : as_json_(as_json), by_(user_name()) {
+  command_ = line.add_command("config", "the configuration in use, those before it, and others instead of it");
+  command_.needs_one_command();
+  command_.options_anywhere();
   const auto add = [&](const char* name, const char* what) {
-    CLI::App* one = command_->add_subcommand(name, what);
-    one->add_flag("--json", as_json_, "print the API's answer");
+    Command one = command_.add_command(name, what);
+    one.add_flag("--json", as_json_, "print the API's answer");
     return one;
   };
   status_ = add("status", "which configuration is in use, and what became of the last reload");
   show_ = add("show", "its text, or that of a snapshot; secrets are left out");
-  show_->add_option("snapshot", snapshot_, "the number of a snapshot")->check(number_from_one())->type_name("N");
+  show_.add_option("snapshot", snapshot_, "the number of a snapshot").from_one().type_name("N");
   history_ = add("history", "the configurations that were applied, the newest first");
-  history_->add_option("--limit", limit_, "at most so many")->check(number_from_one())->capture_default_str();
+  history_.add_option("--limit", limit_, "at most so many").from_one().shows_default();
   diff_ = add("diff", "what differs, by keys and values: what the last change changed, or between A and B");
-  diff_->add_option("from", from_, "a snapshot; if none, the one before")->check(number_from_one())->type_name("A");
-  diff_->add_option("to", to_, "a snapshot; if none, the one in use")->check(number_from_one())->type_name("B");
+  diff_.add_option("from", from_, "a snapshot; if none, the one before").from_one().type_name("A");
+  diff_.add_option("to", to_, "a snapshot; if none, the one in use").from_one().type_name("B");
   apply_ = add("apply", "use this configuration from now on; `-` reads it from standard input");
-  apply_->add_option("file", file_, "the configuration (TOML)")->required()->type_name("FILE");
+  apply_.add_option("file", file_, "the configuration (TOML)").required().type_name("FILE");
   reload_ = add("reload", "read the configuration file again");
   rollback_ = add("rollback", "use the configuration of a snapshot again");
-  rollback_->add_option("snapshot", snapshot_, "its number")->required()->check(number_from_one())->type_name("N");
-  const auto add_signature = [&](CLI::App* one) {
-    one->add_option("--reason", reason_, "for the history and the log");
-    one->add_option("--by", by_, "who does this, for the history and the log")->capture_default_str();
+  rollback_.add_option("snapshot", snapshot_, "its number").required().from_one().type_name("N");
+  const auto add_signature = [&](Command one) {
+    one.add_option("--reason", reason_, "for the history and the log");
+    one.add_option("--by", by_, "who does this, for the history and the log").shows_default();
   };
   transition_ = {add("pause", "the transition that is under way goes no further"), add("resume", "it goes on"),
                  add("abort", "it is taken back: every client sees the old configuration"),
                  add("finish", "it is over: every client sees the new configuration")};
-  for (CLI::App* one : transition_) add_signature(one);
-  std::size_t over = 0;
-  for (CLI::App* one : {apply_, reload_, rollback_}) {
+  for (Command& one : transition_) add_signature(one);
+  for (Command one : {apply_, reload_, rollback_}) {
     add_signature(one);
-    over_[over++] =
-        one->add_option("--over", over_ms_,
-                        "gradually, in that time (5m, 90s, 500ms); 0: at once. If not given: as "
-                        "liminal.metamorphic.transition_ms of the configuration says, a rollback at once")
-            ->transform(CLI::AsNumberWithUnit(
-                std::map<std::string, std::uint64_t>{{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}},
-                CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
-            ->type_name("TIME");
-    one->add_option("--if-match", if_match_, "only if the configuration in use has this etag")->type_name("ETAG");
-    one->add_flag("--dry-run", dry_run_, "prepare it, and say what would change; change nothing");
+    over_.push_back(one.add_option("--over", over_ms_,
+                                   "gradually, in that time (5m, 90s, 500ms); 0: at once. If not given: as "
+                                   "liminal.metamorphic.transition_ms of the configuration says, a rollback at once")
+                        .with_unit({{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}})
+                        .type_name("TIME"));
+    one.add_option("--if-match", if_match_, "only if the configuration in use has this etag").type_name("ETAG");
+    one.add_flag("--dry-run", dry_run_, "prepare it, and say what would change; change nothing");
   }
 }
 
 int ConfigCommand::run(const AdminClient& client) const {
   const Colours colours = colours_of_output();
-  if (*status_) {
+  if (status_.given()) {
     return show(client.get("/v1/config/status"), as_json_,
                 [&](const json& status) { return alarms_text(status, colours) + config_status_text(status); });
   }
-  if (*show_) {
+  if (show_.given()) {
     const std::string path = snapshot_ == 0 ? "/v1/config" : fmt::format("/v1/config/snapshots/{}", snapshot_);
     return show(client.get(path), as_json_, [](const json& page) {
       const auto text = page.at("text").get<std::string>();
       return text.empty() || text.ends_with('\n') ? text : text + "\n";
     });
   }
-  if (*history_) {
+  if (history_.given()) {
     return show(client.get(fmt::format("/v1/config/history?limit={}", limit_)), as_json_, history_text);
   }
-  if (*diff_) {
+  if (diff_.given()) {
     std::string path = "/v1/config/diff";
     if (from_ != 0) path += fmt::format("?from={}", from_);
     if (to_ != 0) path += fmt::format("&to={}", to_);
     return show(client.get(path), as_json_, [&](const json& page) { return diff_text(page, colours); });
   }
-  if (*apply_) return apply(client);
-  if (*reload_) return order(client, "/v1/config/reload", {}, {});
-  for (const CLI::App* one : transition_) {
-    if (*one) return order_transition(client, one->get_name());
+  if (apply_.given()) return apply(client);
+  if (reload_.given()) return order(client, "/v1/config/reload", {}, {});
+  for (const Command& one : transition_) {
+    if (one.given()) return order_transition(client, one.name());
   }
   return order(client, fmt::format("/v1/config/rollback/{}", snapshot_), {}, {});
 }
@@ -181,7 +168,7 @@ int ConfigCommand::order(const AdminClient& client, const std::string& path, std
                          const config::Sources& sources) const {
   std::string target = path + (dry_run_ ? "?dry_run=true" : "?dry_run=false");
   target += signature();
-  if (std::ranges::any_of(over_, [](const CLI::Option* option) { return option->count() > 0; })) {
+  if (std::ranges::any_of(over_, &Option::given)) {
     target += fmt::format("&over_ms={}", over_ms_);
   }
   std::string_view etag = if_match_;

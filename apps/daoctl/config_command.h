@@ -1,7 +1,6 @@
 // `daoctl config ...`: the configuration in use, those before it, and others instead of it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,17 +8,18 @@
 #include <vector>
 
 #include "client.h"
+#include "command_line/command_line.h"
 #include "dao/config/sources.h"
 
 namespace dao {
 
 class ConfigCommand {
  public:
-  // Adds itself to `app`; both live until run(). `as_json`: what --json sets.
-  ConfigCommand(CLI::App& app, bool& as_json);
+  // Adds itself to `line`; both live until run(). `as_json`: what --json sets.
+  ConfigCommand(CommandLine& line, bool& as_json);
 
   // Whether the command line has it.
-  [[nodiscard]] bool given() const { return command_->parsed(); }
+  [[nodiscard]] bool given() const { return command_.given(); }
   // The exit status.
   [[nodiscard]] int run(const AdminClient& client) const;
 
@@ -31,15 +31,15 @@ class ConfigCommand {
                           const config::Sources& sources) const;
 
   bool& as_json_;
-  CLI::App* command_;
-  CLI::App* status_;
-  CLI::App* show_;
-  CLI::App* history_;
-  CLI::App* diff_;
-  CLI::App* apply_;
-  CLI::App* reload_;
-  CLI::App* rollback_;
-  std::vector<CLI::App*> transition_;  // pause, resume, abort, finish
+  Command command_;
+  Command status_;
+  Command show_;
+  Command history_;
+  Command diff_;
+  Command apply_;
+  Command reload_;
+  Command rollback_;
+  std::vector<Command> transition_;  // pause, resume, abort, finish
   std::uint64_t snapshot_ = 0;
   std::uint64_t from_ = 0;
   std::uint64_t to_ = 0;
@@ -50,7 +50,7 @@ class ConfigCommand {
   std::string if_match_;
   bool dry_run_ = false;
   std::uint64_t over_ms_ = 0;
-  CLI::Option* over_[3] = {};
+  std::vector<Option> over_;  // of those that take it
 };
 
 }  // namespace dao

@@ -1,6 +1,5 @@
 // The `daoctl` program: asks a running DAO, and tells it, over the admin API (docs/daoctl.md).
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "client.h"
+#include "command_line/command_line.h"
 #include "completions.h"
 #include "config_command.h"
 #include "config_text.h"
@@ -40,83 +40,75 @@ std::string names_text(const json& page) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Asks a running DAO how it is, and tells it what to do", "daoctl"};
-  app.set_version_flag("--version", std::string{DAO_VERSION});
-  app.get_formatter()->column_width(32);
-  app.require_subcommand(1);
-  app.fallthrough();
+  dao::CommandLine line("daoctl", "Asks a running DAO how it is, and tells it what to do");
+  line.version(DAO_VERSION);
+  line.needs_one_command();
+  line.options_anywhere();
 
   std::string address = dao::default_admin_address();
   std::string token_file;
   bool as_json = false;
-  app.add_option("--admin", address, "where the admin API is: host:port or unix:/path (or DAO_ADMIN)")
-      ->type_name("ADDRESS")
-      ->capture_default_str();
-  app.add_option("--token-file", token_file, "a file with the token of the admin API (or DAO_ADMIN_TOKEN_FILE)")
-      ->type_name("FILE")
-      ->envname("DAO_ADMIN_TOKEN_FILE");
+  line.add_option("--admin", address, "where the admin API is: host:port or unix:/path (or DAO_ADMIN)")
+      .type_name("ADDRESS")
+      .shows_default();
+  line.add_option("--token-file", token_file, "a file with the token of the admin API (or DAO_ADMIN_TOKEN_FILE)")
+      .type_name("FILE")
+      .environment("DAO_ADMIN_TOKEN_FILE");
   const auto add = [&](const char* name, const char* what) {
-    CLI::App* command = app.add_subcommand(name, what);
-    command->add_flag("--json", as_json, "print the API's answer");
+    dao::Command command = line.add_command(name, what);
+    command.add_flag("--json", as_json, "print the API's answer");
     return command;
   };
 
-  CLI::App* status = add("status", "how DAO is");
-  CLI::App* upstreams = add("upstreams", "the upstreams and their figures");
-  CLI::App* routes = add("routes", "the rules, their policies and figures");
+  dao::Command status = add("status", "how DAO is");
+  dao::Command upstreams = add("upstreams", "the upstreams and their figures");
+  dao::Command routes = add("routes", "the rules, their policies and figures");
 
   std::string route;
   std::string intent;
   std::string key;
-  CLI::App* explain = add("explain", "why the next request of a route would go where it goes: every term of the score");
-  explain->add_option("route", route, "the name of the rule")->required()->type_name("ROUTE");
-  explain->add_option("--intent", intent, "the traffic class of the request");
-  explain->add_option("--key", key, "what a policy that keeps requests together goes by");
+  dao::Command explain =
+      add("explain", "why the next request of a route would go where it goes: every term of the score");
+  explain.add_option("route", route, "the name of the rule").required().type_name("ROUTE");
+  explain.add_option("--intent", intent, "the traffic class of the request");
+  explain.add_option("--key", key, "what a policy that keeps requests together goes by");
   std::string side;
-  explain->add_option("--side", side, "while a configuration takes over gradually: by the old one or the new one")
-      ->check(CLI::IsMember({"old", "new"}))
-      ->type_name("old|new");
+  explain.add_option("--side", side, "while a configuration takes over gradually: by the old one or the new one")
+      .one_of({"old", "new"})
+      .type_name("old|new");
 
   dao::TopOptions top_options;
   double interval = 1;
-  CLI::App* top = add("top", "the figures, live");
+  dao::Command top = add("top", "the figures, live");
   constexpr double kShortest = 0.1;
   constexpr double kLongest = 3600;
-  top->add_option("--interval", interval, "seconds between two looks")
-      ->check(CLI::Range(kShortest, kLongest))
-      ->capture_default_str();
-  top->add_option("--count", top_options.count, "end after so many looks; 0: never")->capture_default_str();
+  top.add_option("--interval", interval, "seconds between two looks").range(kShortest, kLongest).shows_default();
+  top.add_option("--count", top_options.count, "end after so many looks; 0: never").shows_default();
 
   std::string upstream;
   std::string reason;
-  CLI::App* drain = add("drain", "send an upstream no new requests; what is under way goes on");
-  CLI::App* undrain = add("undrain", "send an upstream requests again");
-  for (CLI::App* command : {drain, undrain}) {
-    command->add_option("upstream", upstream, "the name of the upstream")->required()->type_name("UPSTREAM");
-    command->add_option("--reason", reason, "for DAO's log");
+  dao::Command drain = add("drain", "send an upstream no new requests; what is under way goes on");
+  dao::Command undrain = add("undrain", "send an upstream requests again");
+  for (dao::Command command : {drain, undrain}) {
+    command.add_option("upstream", upstream, "the name of the upstream").required().type_name("UPSTREAM");
+    command.add_option("--reason", reason, "for DAO's log");
   }
 
-  const dao::ConfigCommand config(app, as_json);
+  const dao::ConfigCommand config(line, as_json);
 
   std::string shell;
-  CLI::App* completions = app.add_subcommand("completions", "print a completion script for a shell");
-  completions->add_option("shell", shell, "bash, zsh or fish")
-      ->required()
-      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  dao::Command completions = line.add_command("completions", "print a completion script for a shell");
+  completions.add_option("shell", shell, "bash, zsh or fish").required().one_of({"bash", "zsh", "fish"});
   std::string kind;
-  CLI::App* names = app.add_subcommand(
-      "names", "print the names of upstreams or routes, or the numbers of snapshots, for completions");
-  names->add_option("kind", kind, "upstreams, routes or snapshots")
-      ->required()
-      ->check(CLI::IsMember({"upstreams", "routes", "snapshots"}));
+  dao::Command names =
+      line.add_command("names", "print the names of upstreams or routes, or the numbers of snapshots, for completions");
+  names.add_option("kind", kind, "upstreams, routes or snapshots")
+      .required()
+      .one_of({"upstreams", "routes", "snapshots"});
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? dao::kSuccess : dao::kUsage;
-  }
-  if (*completions) {
-    const std::string script = dao::completions_for(app, shell);
+  if (const auto ended = line.parse(argc, argv)) return *ended;
+  if (completions.given()) {
+    const std::string script = dao::completions_for(line, shell);
     return std::fwrite(script.data(), 1, script.size(), stdout) == script.size() && std::fflush(stdout) == 0
                ? dao::kSuccess
                : dao::kFailed;
@@ -132,16 +124,17 @@ int main(int argc, char** argv) {
   }
   const AdminClient client(*std::move(parsed), std::move(token));
 
-  if (*status) {
+  if (status.given()) {
     return show(client.get("/v1/status"), as_json, [](const json& page) {
       return dao::alarms_text(page, dao::colours_of_output()) + dao::status_text(page);
     });
   }
   if (config.given()) return config.run(client);
-  if (*upstreams) return show(client.get("/v1/upstreams"), as_json, dao::upstreams_text);
-  if (*routes) return show(client.get("/v1/routes"), as_json, dao::routes_text);
-  if (*names) return show(client.get(kind == "snapshots" ? "/v1/config/history" : "/v1/" + kind), false, names_text);
-  if (*explain) {
+  if (upstreams.given()) return show(client.get("/v1/upstreams"), as_json, dao::upstreams_text);
+  if (routes.given()) return show(client.get("/v1/routes"), as_json, dao::routes_text);
+  if (names.given())
+    return show(client.get(kind == "snapshots" ? "/v1/config/history" : "/v1/" + kind), false, names_text);
+  if (explain.given()) {
     std::string target = "/v1/explain/" + dao::percent_encoded(route);
     char sign = '?';
     for (const auto& [name, value] : {std::pair{"intent", &intent}, {"key", &key}, {"side", &side}}) {
@@ -150,7 +143,7 @@ int main(int argc, char** argv) {
     }
     return show(client.get(target), as_json, dao::explain_text);
   }
-  if (*top) {
+  if (top.given()) {
     constexpr double kMillisecondsPerSecond = 1000;
     top_options.interval = dao::Milliseconds(static_cast<std::int64_t>(interval * kMillisecondsPerSecond));
     top_options.json = as_json;
@@ -160,7 +153,8 @@ int main(int argc, char** argv) {
       return tell(fmt::format("DAO's answer is not what this daoctl understands: {}", odd.what()), dao::kFailed);
     }
   }
-  const std::string target = "/v1/upstreams/" + dao::percent_encoded(upstream) + (*drain ? "/drain" : "/undrain");
+  const std::string target =
+      "/v1/upstreams/" + dao::percent_encoded(upstream) + (drain.given() ? "/drain" : "/undrain");
   const json body = reason.empty() ? json(nullptr) : json{{"reason", reason}};
   return show(client.post(target, body), as_json, dao::drained_text);
 }

@@ -10,6 +10,7 @@
 
 #include "dao/admin/order_request.h"
 #include "dao/admin/pages.h"
+#include "dao/base/json_text.h"
 #include "dao/base/log.h"
 #include "dao/http/status.h"
 #include "dao/rt/event.h"
@@ -87,7 +88,7 @@ rt::Task<> AdminService::handle(http::Exchange& exchange, const Error* rejected)
   response.add("Cache-Control", "no-store");
   response.add("X-Content-Type-Options", "nosniff");
   // A path of the operator's may be no UTF-8.
-  const std::string body = said.body.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  const std::string body = json_text(said.body, 2) + "\n";
   auto replying = reply(exchange, response, said.status, kJson, body);
   co_await std::move(replying);
 }
@@ -156,7 +157,7 @@ rt::Task<Answer> AdminService::change(http::Exchange& exchange, const std::strin
     if (!http::equals_ignoring_case(media_type(exchange.request()), kJson)) {
       co_return refuse(http::status::kUnsupportedMediaType, "unsupported_media_type", "a body is application/json");
     }
-    const json told = json::parse(*body, nullptr, false);
+    const json told = parse_json(*body);
     if (!told.is_object()) co_return refuse(http::status::kBadRequest, "bad_body", "the body is no JSON object");
     for (const auto& [field, value] : told.items()) {
       if (field != "reason" || !value.is_string() || value.get_ref<const std::string&>().size() > kReasonMax) {

@@ -13,6 +13,7 @@
 
 #include "dao/admin/times.h"
 #include "dao/admin/transition_page.h"
+#include "dao/base/json_text.h"
 #include "dao/config/check_report.h"
 #include "dao/config/diff.h"
 #include "dao/config/redact.h"
@@ -29,7 +30,7 @@ using server::ConfigStatus;
 // Of a snapshot or an outcome; null if there is no telling.
 json changes_json(const std::string& changes) {
   if (changes.empty()) return nullptr;
-  json list = json::parse(changes, nullptr, false);
+  json list = parse_json(changes);
   return list.is_array() ? list : json(nullptr);
 }
 
@@ -49,7 +50,7 @@ json counts_json(const std::string& changes) {
 }
 
 json diagnostics_json(const config::Diagnostics& diagnostics) {
-  return json::parse(config::render_json(diagnostics));
+  return parse_json(config::render_json(diagnostics));
 }
 
 json snapshot_json(const memory::Snapshot& snapshot, std::uint64_t in_use) {

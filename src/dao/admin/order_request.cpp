@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "dao/base/json_text.h"
 #include "dao/base/utf8.h"
 #include "dao/http/head.h"
 #include "dao/http/status.h"
@@ -102,7 +103,7 @@ std::expected<void, Answer> read_json(std::string_view body, bool with_text, Wor
                                                "false, and \"over_ms\", a number",
                                                what, with_text ? "\"text\", the configuration, and may have " : ""));
   };
-  const json told = json::parse(body, nullptr, false);
+  const json told = parse_json(body);
   if (!told.is_object()) return bad_body("the body is no JSON object");
   for (const auto& [field, value] : told.items()) {
     bool once = true;
@@ -114,9 +115,9 @@ std::expected<void, Answer> read_json(std::string_view body, bool with_text, Wor
       once = set_once(words.by, value);
     } else if (field == "dry_run" && value.is_boolean()) {
       once = set_once(words.dry_run, value);
-    } else if (field == "over_ms" && value.is_number_unsigned() && parse_over(value.dump())) {
+    } else if (field == "over_ms" && value.is_number_unsigned() && parse_over(json_text(value))) {
       once = !words.over;
-      words.over = parse_over(value.dump());
+      words.over = parse_over(json_text(value));
     } else {
       return bad_body("the body has something else in it");
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "dao/base/json_text.h"
 #include "dao/config/utf8.h"
 
 namespace dao::config {
@@ -77,7 +78,7 @@ std::string render_json(const Diagnostics& diagnostics) {
                     {"expected", diagnostic.expected},
                     {"suggestion", diagnostic.suggestion}});
   }
-  return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+  return json_text(list, 2) + '\n';
 }
 
 }  // namespace dao::config

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <variant>
 
+#include "dao/base/json_text.h"
 #include "dao/config/apply_schema.h"
 #include "dao/config/document.h"
 #include "dao/config/names.h"
@@ -120,7 +121,7 @@ Json to_json(const Node& node, const Table* spec, const Shown& shown) {
 }
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 std::string fallback_of(const Key* key) {
@@ -345,7 +346,7 @@ void put_line(const std::string& line, std::string& out) {
 }
 
 void render_one(char sign, const Change& change, const std::string& text, std::string_view note, std::string& out) {
-  const Json value = Json::parse(text);
+  const Json value = parse_ordered_json(text);
   if (!value.is_object()) {
     return put_line(fmt::format("{} {} = {}{}", sign, change.path, text, note), out);
   }
@@ -417,14 +418,14 @@ std::string render_json(const Changes& changes) {
   Json list = Json::array();
   for (const Change& change : changes) {
     Json one = {{"kind", kKinds[static_cast<std::size_t>(change.kind)]}, {"path", change.path}};
-    if (!change.before.empty()) one["before"] = Json::parse(change.before);
-    if (!change.after.empty()) one["after"] = Json::parse(change.after);
-    if (!change.fallback.empty()) one["default"] = Json::parse(change.fallback);
+    if (!change.before.empty()) one["before"] = parse_ordered_json(change.before);
+    if (!change.after.empty()) one["after"] = parse_ordered_json(change.after);
+    if (!change.fallback.empty()) one["default"] = parse_ordered_json(change.fallback);
     if (change.place_before > 0) one["place_before"] = change.place_before;
     if (change.place_after > 0) one["place_after"] = change.place_after;
     list.push_back(std::move(one));
   }
-  return list.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(list, 2) + '\n';
 }
 
 }  // namespace dao::config

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "dao/base/json_text.h"
 #include "dao/config/reference.h"
 #include "dao/config/schema.h"
 
@@ -108,7 +109,7 @@ Json table_schema(const Table& table) {
 std::string render_json_schema() {
   Json root = {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", "DAO"}};
   root.update(table_schema(schema()));
-  return root.dump(2) + '\n';
+  return json_text(root, 2) + '\n';
 }
 
 }  // namespace dao::config

@@ -10,6 +10,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "dao/base/json_text.h"
+
 namespace dao::memory {
 namespace {
 
@@ -27,7 +29,7 @@ std::int64_t milliseconds(Nanoseconds age) {
 }
 
 Json parse(std::string_view text) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = parse_json(text);
   if (!json.is_object()) return {};
   const auto version = json.find("v");
   return version != json.end() && version->is_number_integer() && *version == kVersion ? json : Json{};
@@ -161,7 +163,7 @@ std::string marked_gone(std::string_view text) {
   Json json = parse(text);
   if (!json.is_object()) return {};
   json["gone"] = true;
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace dao::memory

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "dao/base/json_text.h"
 #include "dao/config/policies.h"
 
 namespace dao::simulate {
@@ -241,7 +242,7 @@ std::string render_json(const Scenario& scenario, std::span<const Run> runs, std
     }
     report["expectations"].push_back(std::move(one));
   }
-  return report.dump(2) + "\n";
+  return json_text(report, 2) + "\n";
 }
 
 }  // namespace dao::simulate
