@@ -11,9 +11,9 @@ set(dao_compiled_alone
 list(TRANSFORM dao_compiled_alone REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/src/dao/\\1.cpp")
 set_source_files_properties(${dao_compiled_alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
-# dao_unity_groups(TARGET SOURCES...): what is compiled together depends on nothing but a source's name, because the profile
-# (cmake/profile.cmake) knows functions by the file that they were compiled in. A group is a folder or, if that has many
-# sources, those of some first letters.
+# dao_unity_groups(TARGET SOURCES...): the profile (cmake/profile.cmake) knows functions by the file that they were compiled in,
+# so that a new source must not move others to another one. A group is a folder or, if that has many sources, those of
+# some first letters.
 function(dao_unity_groups target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
   set(many 15)

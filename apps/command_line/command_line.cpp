@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
+#include <map>
 #include <utility>
 
 namespace dao {
@@ -65,9 +66,10 @@ Option Option::check(std::function<std::string(const std::string& value)> what_i
   return *this;
 }
 
-Option Option::with_unit(const std::map<std::string, std::uint64_t>& units) {
+Option Option::time() {
+  const std::map<std::string, std::uint64_t> units{{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
   option_->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"));
-  return *this;
+  return type_name("TIME");
 }
 
 bool Option::given() const {

@@ -1,5 +1,5 @@
 // The command lines of the programs: what they use of CLI11. That is headers only, so that each program would compile
-// all of it: half of its time to build.
+// all of it, which takes longer than the rest of some.
 //
 // A Command or an Option is a handle to what its CommandLine owns, and is valid as long as that. Variables that are
 // given to it are written by parse() and must live until then. One thread; for programs at their start.
@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +21,6 @@ namespace dao {
 
 class Option {
  public:
-  Option() = default;  // of nothing
   explicit Option(CLI::Option* option) : option_(option) {}
 
   Option required();
@@ -39,14 +37,14 @@ class Option {
   Option from_one();
   // `what_is_wrong` with a value; empty: nothing.
   Option check(std::function<std::string(const std::string& value)> what_is_wrong);
-  // A number followed by one of these units, by which it is multiplied.
-  Option with_unit(const std::map<std::string, std::uint64_t>& units);
+  // A time and its unit, "90s" (ms, s, m or h; without one: ms): the variable gets milliseconds.
+  Option time();
 
   // Whether the command line has it.
   [[nodiscard]] bool given() const;
 
  private:
-  CLI::Option* option_ = nullptr;
+  CLI::Option* option_;
 };
 
 class Command {

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
-#include <map>
 #include <string_view>
 #include <utility>
 
@@ -104,8 +103,7 @@ ConfigCommand::ConfigCommand(CommandLine& line, bool& as_json) : as_json_(as_jso
     over_.push_back(one.add_option("--over", over_ms_,
                                    "gradually, in that time (5m, 90s, 500ms); 0: at once. If not given: as "
                                    "liminal.metamorphic.transition_ms of the configuration says, a rollback at once")
-                        .with_unit({{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}})
-                        .type_name("TIME"));
+                        .time());
     one.add_option("--if-match", if_match_, "only if the configuration in use has this etag").type_name("ETAG");
     one.add_flag("--dry-run", dry_run_, "prepare it, and say what would change; change nothing");
   }

@@ -7,7 +7,6 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
-#include <iterator>
 #include <tuple>
 
 #include "dao/base/utc_text.h"
